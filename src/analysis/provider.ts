@@ -1,0 +1,26 @@
+import type { Findings } from './findings.js'
+import type { NormalizedStudy } from './normalizedStudy.js'
+
+/** Something that analyses studies: the embedded analyser, or a client of a remote one. */
+export interface Provider {
+  readonly name: string
+  /**
+   * @param signal aborted when nobody waits for the answer any more
+   * @returns findings whose status says whether anything was looked for, and whether all of it could be looked at
+   * @throws ProviderProblem
+   */
+  analyze(study: NormalizedStudy, signal: AbortSignal): Promise<Findings>
+  close(): Promise<void>
+}
+
+/** An analysis that failed. `retryable` tells whether the same call may succeed later. */
+export class ProviderProblem extends Error {
+  readonly code = 'PROVIDER'
+  constructor(
+    message: string,
+    readonly retryable: boolean,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
+}

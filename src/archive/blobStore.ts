@@ -1,0 +1,101 @@
+import { createReadStream, type ReadStream } from 'node:fs'
+import { type FileHandle, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { dirname, join } from 'node:path'
+
+/** A blob's name within the store. It is made by us from time and chance; nothing a sender says becomes a path. */
+export type BlobKey = string & { readonly kind?: 'BlobKey' }
+
+/** A file being received. It has no key, and no reader can see it, until `BlobStore.keep`. */
+export interface IncomingBlob {
+  readonly handle: FileHandle
+  readonly path: string
+}
+
+/**
+ * Blobs as files in folders by minute: `2026/11/24/1045/NAME.dcm`. All that is kept within a moment stands in one folder,
+ * so that one fsync of a folder makes a whole batch of names durable (docs/decisions/0003-blob-store.md).
+ */
+export class BlobStore {
+  private readonly incoming: string
+  private readonly madeFolders = new Set<string>()
+
+  private constructor(private readonly directory: string) {
+    this.incoming = join(directory, 'incoming')
+  }
+
+  /** Opens the store and removes what a process that was killed left unfinished. */
+  static async open(directory: string): Promise<BlobStore> {
+    const store = new BlobStore(directory)
+    await mkdir(store.incoming, { recursive: true, mode: 0o700 })
+    const leftovers = await readdir(store.incoming)
+    await Promise.all(leftovers.map(name => rm(join(store.incoming, name), { force: true })))
+    return store
+  }
+
+  async receive(): Promise<IncomingBlob> {
+    const path = join(this.incoming, randomUUID())
+    return { handle: await open(path, 'wx+', 0o600), path }
+  }
+
+  /** Gives a received file its final name. Its bytes must be durable already; its name is after `syncNames`. */
+  async keep(blob: IncomingBlob): Promise<BlobKey> {
+    const now = new Date().toISOString()
+    const folder = [now.slice(0, 4), now.slice(5, 7), now.slice(8, 10), now.slice(11, 13) + now.slice(14, 16)].join('/')
+    await this.makeFolder(folder)
+    const key: BlobKey = `${folder}/${randomUUID()}.dcm`
+    await blob.handle.close()
+    await rename(blob.path, this.pathOf(key))
+    return key
+  }
+
+  async discard(blob: IncomingBlob): Promise<void> {
+    await blob.handle.close().catch(() => {})
+    await rm(blob.path, { force: true })
+  }
+
+  /** Makes the names of kept blobs survive a power failure: one fsync for each folder among them. */
+  async syncNames(keys: readonly BlobKey[]): Promise<void> {
+    const folders = new Set(keys.map(key => dirname(this.pathOf(key))))
+    await Promise.all([...folders].map(syncFolder))
+  }
+
+  pathOf(key: BlobKey): string {
+    if (!/^[0-9/]+\/[0-9a-f-]+\.dcm$/.test(key)) throw new Error('not a blob key')
+    return join(this.directory, key)
+  }
+
+  read(key: BlobKey): ReadStream {
+    return createReadStream(this.pathOf(key), { highWaterMark: 256 * 1024 })
+  }
+
+  async remove(key: BlobKey): Promise<void> {
+    await rm(this.pathOf(key), { force: true })
+  }
+
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.directory)
+    return bavail * bsize
+  }
+
+  private async makeFolder(folder: string): Promise<void> {
+    if (this.madeFolders.has(folder)) return
+    const created = await mkdir(join(this.directory, folder), { recursive: true, mode: 0o700 })
+    if (created) {
+      // The new folder's own name must be durable in its parent, and so on up to the store.
+      const parts = folder.split('/')
+      for (let depth = parts.length - 1; depth >= 0; depth--) await syncFolder(join(this.directory, ...parts.slice(0, depth)))
+    }
+    if (this.madeFolders.size > 100) this.madeFolders.clear()
+    this.madeFolders.add(folder)
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

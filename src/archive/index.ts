@@ -1,0 +1,5 @@
+export { BlobStore, type BlobKey, type IncomingBlob } from './blobStore.js'
+export { type InstanceToIndex, type IndexOutcome, indexInstances, replaceInstance } from './indexInstances.js'
+export * from './studies.js'
+export * from './instances.js'
+export { searchStudies, searchSeries, searchInstances, type QidoQuery, QueryProblem } from './search.js'

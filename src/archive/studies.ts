@@ -1,0 +1,93 @@
+import type { DicomJson } from '../dicom/dicomJson.js'
+import type { Queryable } from '../platform/database.js'
+
+export type StudyState =
+  | 'receiving'
+  | 'settled'
+  | 'analyzing'
+  | 'reporting'
+  | 'delivering'
+  | 'completed'
+  | 'failed'
+  | 'ignored'
+  | 'superseded'
+
+/** Why a study is believed to be whole, or known not to be. */
+export interface CompletenessEvidence {
+  kind: 'presumed' | 'partial'
+  reason: string
+  at: string
+}
+
+export interface StudyRevision {
+  studyInstanceUid: string
+  revision: number
+  /** The study's newest revision; a greater one than `revision` has superseded it. */
+  newest: number
+  state: StudyState
+  reason: string | null
+  evidence: CompletenessEvidence[]
+  inconsistent: string | null
+  attributes: DicomJson
+  settledAt: Date | null
+}
+
+const columns = `v.study_instance_uid "studyInstanceUid", v.revision, s.revision newest, v.state, v.reason, v.evidence,
+  s.inconsistent, s.attributes, v.settled_at "settledAt"`
+
+/** @param revision absent: the newest. @param lock true: held against changes until the transaction ends */
+export async function findRevision(
+  db: Queryable,
+  study: string,
+  revision?: number,
+  lock = false,
+): Promise<StudyRevision | undefined> {
+  const { rows } = await db.query<StudyRevision>(
+    `select ${columns} from study s join study_revision v using (study_instance_uid)
+      where s.study_instance_uid = $1 and v.revision = coalesce($2, s.revision) ${lock ? 'for update' : ''}`,
+    [study, revision ?? null],
+  )
+  return rows[0]
+}
+
+const finalStates: readonly StudyState[] = ['completed', 'failed', 'ignored', 'superseded']
+
+/** Moves a revision to a state and writes that into the study's timeline. */
+export async function changeState(
+  tx: Queryable,
+  study: string,
+  revision: number,
+  state: StudyState,
+  detail: { reason?: string } & Record<string, unknown> = {},
+): Promise<void> {
+  await tx.query(
+    `update study_revision set state = $3, reason = $4, changed_at = clock_timestamp(),
+            settled_at = case when $3 = 'settled' then clock_timestamp() else settled_at end,
+            finished_at = case when $5 then clock_timestamp() end
+      where study_instance_uid = $1 and revision = $2`,
+    [study, revision, state, detail.reason ?? null, finalStates.includes(state)],
+  )
+  await addEvent(tx, study, revision, state, detail)
+}
+
+/** @param detail must hold no patient data */
+export async function addEvent(tx: Queryable, study: string, revision: number, kind: string, detail: object = {}): Promise<void> {
+  await tx.query('insert into study_event (study_instance_uid, revision, kind, detail) values ($1, $2, $3, $4)', [
+    study,
+    revision,
+    kind,
+    JSON.stringify(detail),
+  ])
+}
+
+/** Adds evidence of completeness to the newest revision of each study, once for each reason. */
+export async function addEvidence(db: Queryable, studies: readonly string[], evidence: CompletenessEvidence): Promise<void> {
+  await db.query(
+    `update study_revision v set evidence = v.evidence || jsonb_build_array($2::jsonb)
+       from study s where s.study_instance_uid = v.study_instance_uid and s.revision = v.revision
+        and s.study_instance_uid = any ($1)
+        and not v.evidence @> jsonb_build_array(jsonb_build_object('kind', $3::text, 'reason', $4::text))`,
+    [studies, JSON.stringify(evidence), evidence.kind, evidence.reason],
+  )
+}
+

@@ -1,0 +1,9 @@
+/** SOP Class UIDs of PS3.4 B.5 that Radbridge treats by name. */
+export const sopClass = {
+  computedRadiography: '1.2.840.10008.5.1.4.1.1.1',
+  digitalXRay: '1.2.840.10008.5.1.4.1.1.1.1',
+  ct: '1.2.840.10008.5.1.4.1.1.2',
+  enhancedCt: '1.2.840.10008.5.1.4.1.1.2.1',
+  comprehensiveSr: '1.2.840.10008.5.1.4.1.1.88.33',
+  comprehensive3dSr: '1.2.840.10008.5.1.4.1.1.88.34',
+} as const

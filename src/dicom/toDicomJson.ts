@@ -1,0 +1,150 @@
+import type { DataSet, Element } from 'dicom-parser'
+import { type CharacterSet, characterSet } from './characterSet.js'
+import type { DicomJson, DicomJsonElement, DicomJsonValue, PersonName } from './dicomJson.js'
+import { vrOf } from './dictionary.js'
+
+/** Sequences nested deeper than this are refused: no real object needs them, and recursion must end. */
+export const maxSequenceDepth = 64
+/** Binary values up to this length stand in the JSON; longer ones are left out of the header. */
+const maxInlineBinary = 4096
+
+export class NestedTooDeep extends Error {}
+
+const stringVrs = new Set(['AE', 'AS', 'CS', 'DA', 'DT', 'LO', 'LT', 'SH', 'ST', 'TM', 'UC', 'UI', 'UR', 'UT'])
+const textVrs = new Set(['LO', 'LT', 'PN', 'SH', 'ST', 'UC', 'UT'])
+const singleValued = new Set(['LT', 'ST', 'UR', 'UT'])
+const numericVrs: Readonly<Record<string, { bytes: number; read: keyof DataView }>> = {
+  US: { bytes: 2, read: 'getUint16' },
+  SS: { bytes: 2, read: 'getInt16' },
+  UL: { bytes: 4, read: 'getUint32' },
+  SL: { bytes: 4, read: 'getInt32' },
+  FL: { bytes: 4, read: 'getFloat32' },
+  FD: { bytes: 8, read: 'getFloat64' },
+  UV: { bytes: 8, read: 'getBigUint64' },
+  SV: { bytes: 8, read: 'getBigInt64' },
+}
+
+/**
+ * Header of a parsed data set as DICOM JSON (PS3.18 F): group lengths, Pixel Data and long binary values left out.
+ * @throws NestedTooDeep
+ */
+export function toDicomJson(dataSet: DataSet, littleEndian: boolean, inherited?: CharacterSet, depth = 0): DicomJson {
+  if (depth > maxSequenceDepth) throw new NestedTooDeep(`sequences are nested deeper than ${maxSequenceDepth}`)
+  const declared = dataSet.elements.x00080005
+  const charset = declared || !inherited ? characterSet(asciiValues(dataSet, declared)) : inherited
+  const signed = dataSet.elements.x00280103 !== undefined && dataSet.uint16('x00280103') === 1
+  const json: DicomJson = {}
+  for (const key of Object.keys(dataSet.elements).sort()) {
+    const element = dataSet.elements[key]!
+    const tag = key.slice(1).toUpperCase()
+    if (tag.endsWith('0000') || tag.startsWith('FFFE') || tag === '7FE00010') continue
+    const converted = convertElement(dataSet, element, tag, { charset, littleEndian, signed, depth })
+    if (converted) json[tag] = converted
+  }
+  return json
+}
+
+interface Context {
+  charset: CharacterSet
+  littleEndian: boolean
+  signed: boolean
+  depth: number
+}
+
+function convertElement(dataSet: DataSet, element: Element, tag: string, context: Context): DicomJsonElement | undefined {
+  let vr = element.vr ?? vrOf(tag) ?? 'UN'
+  if (vr === 'UN' && !element.items) vr = knownVrOfUn(tag) ?? 'UN'
+  if (vr === 'US' && element.vr === undefined && context.signed && isPixelValued(tag)) vr = 'SS'
+  if (element.items || vr === 'SQ') {
+    const items = (element.items ?? []).filter(item => item.dataSet)
+    // An item of an UN sequence is Implicit VR (PS3.5 6.2.2 note): its elements have no VR of their own.
+    const Value = items.map(item => toDicomJson(item.dataSet!, context.littleEndian, context.charset, context.depth + 1))
+    return { vr: 'SQ', ...(Value.length > 0 ? { Value } : {}) }
+  }
+  const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
+  if (bytes.length === 0) return { vr }
+  const numeric = numericVrs[vr]
+  if (numeric) return { vr, Value: readNumbers(bytes, numeric, context.littleEndian) }
+  if (vr === 'AT') return { vr, Value: readTags(bytes, context.littleEndian) }
+  if (vr === 'PN') return { vr, Value: splitText(bytes, context.charset, true).map(personName) }
+  if (vr === 'DS' || vr === 'IS') return { vr, Value: splitText(bytes, context.charset, false).map(decimal) }
+  if (stringVrs.has(vr)) {
+    const values = singleValued.has(vr) ? [trimEnd(decode(bytes, vr, context.charset))] : stringValues(bytes, vr, context.charset)
+    return values.length === 1 && values[0] === '' ? { vr } : { vr, Value: values.map(value => (value === '' ? null : value)) }
+  }
+  if (bytes.length > maxInlineBinary) return undefined
+  return { vr, InlineBinary: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64') }
+}
+
+/** Elements sent as UN whose VR the dictionary knows, unless it is one of the binary ones. */
+function knownVrOfUn(tag: string): string | undefined {
+  const vr = vrOf(tag)
+  return vr && (stringVrs.has(vr) || vr === 'PN' || vr === 'DS' || vr === 'IS') ? vr : undefined
+}
+
+/** Attributes whose VR is US or SS by Pixel Representation (PS3.5 A.1 note). */
+function isPixelValued(tag: string): boolean {
+  return ['00280106', '00280107', '00280108', '00280109', '00280120', '00280121'].includes(tag)
+}
+
+function asciiValues(dataSet: DataSet, element: Element | undefined): string[] {
+  if (!element || element.length === 0) return []
+  const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
+  return Buffer.from(bytes).toString('latin1').split('\\').map(term => term.trim())
+}
+
+function decode(bytes: Uint8Array, vr: string, charset: CharacterSet): string {
+  return textVrs.has(vr) ? charset.decode(bytes, vr === 'PN') : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+}
+
+function stringValues(bytes: Uint8Array, vr: string, charset: CharacterSet): string[] {
+  // Trailing NUL pads a UID, trailing space pads all others; leading spaces are insignificant in all but LT, ST, UT.
+  return decode(bytes, vr, charset).split('\\').map(value => trimEnd(value).trimStart())
+}
+
+function splitText(bytes: Uint8Array, charset: CharacterSet, isName: boolean): string[] {
+  return charset.decode(bytes, isName).split('\\').map(value => trimEnd(value).trimStart())
+}
+
+function trimEnd(text: string): string {
+  return text.replace(/[\0 ]+$/, '')
+}
+
+function personName(text: string): DicomJsonValue {
+  const [Alphabetic, Ideographic, Phonetic] = text.split('=').map(group => group.replace(/[ ^]+$/, ''))
+  const name: PersonName = {
+    ...(Alphabetic ? { Alphabetic } : {}),
+    ...(Ideographic ? { Ideographic } : {}),
+    ...(Phonetic ? { Phonetic } : {}),
+  }
+  return Object.keys(name).length > 0 ? name : null
+}
+
+/** A number where JSON can hold it without loss, else the original text (PS3.18 F.2.3). */
+function decimal(text: string): DicomJsonValue {
+  if (text === '') return null
+  const number = Number(text)
+  const digits = text.replace(/[eE].*$/, '').replace(/[^0-9]/g, '').replace(/^0+/, '')
+  return Number.isFinite(number) && digits.length <= 15 ? number : text
+}
+
+function readNumbers(bytes: Uint8Array, { bytes: size, read }: { bytes: number; read: keyof DataView }, littleEndian: boolean): DicomJsonValue[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const values: DicomJsonValue[] = []
+  for (let at = 0; at + size <= bytes.length; at += size) {
+    const value = (view[read] as (offset: number, little: boolean) => number | bigint).call(view, at, littleEndian)
+    if (typeof value === 'bigint') values.push(Number.isSafeInteger(Number(value)) ? Number(value) : value.toString())
+    else values.push(Number.isFinite(value) ? value : String(value))
+  }
+  return values
+}
+
+function readTags(bytes: Uint8Array, littleEndian: boolean): string[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const hex = (value: number) => value.toString(16).toUpperCase().padStart(4, '0')
+  const tags: string[] = []
+  for (let at = 0; at + 4 <= bytes.length; at += 4) {
+    tags.push(hex(view.getUint16(at, littleEndian)) + hex(view.getUint16(at + 2, littleEndian)))
+  }
+  return tags
+}

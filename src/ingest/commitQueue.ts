@@ -1,0 +1,166 @@
+import {
+  type BlobKey,
+  type BlobStore,
+
+  type IndexOutcome,
+  indexInstances,
+  type InstanceToIndex,
+  replaceInstance,
+} from '../archive/index.js'
+import { reason } from '../dicom/reasons.js'
+import { type Database, type Transaction, transaction } from '../platform/database.js'
+import { errorContext, type Log } from '../platform/log.js'
+import { sameDataSet } from './sameDataSet.js'
+import type { ReceivedInstance } from './receiveInstance.js'
+
+const maxBatch = 256
+
+export type CommitOutcome =
+  /** `replaced`: other bytes stood under this UID before. */
+  | { outcome: 'stored'; replaced: boolean }
+  /** The same data set was stored before; nothing new is started. */
+  | { outcome: 'already-stored' }
+  | { outcome: 'refused'; reason: number; detail: string }
+  /** The database cannot be reached; the sender should try again later. */
+  | { outcome: 'unavailable' }
+
+export interface CommitOptions {
+  database: Database
+  blobs: BlobStore
+  quietSeconds: number
+  duplicatePolicy: 'keep' | 'replace'
+  log: Log
+}
+
+interface Entry {
+  instance: InstanceToIndex
+  resolve(outcome: CommitOutcome): void
+}
+
+/**
+ * Commits instances in the order in which they become ready. All that are ready while a transaction runs go into the next one, so that
+ * a commit is paid for once by many instances, whatever request they came with.
+ */
+export class CommitQueue {
+  private waiting: Entry[] = []
+  private running = false
+
+  constructor(private readonly options: CommitOptions) {}
+
+  async commit(received: ReceivedInstance, source: string | undefined): Promise<CommitOutcome> {
+    const { header } = received
+    const blobKey = await this.options.blobs.keep(received.blob)
+    const instance: InstanceToIndex = {
+      sopInstanceUid: header.sopInstanceUid,
+      sopClassUid: header.sopClassUid,
+      studyInstanceUid: header.studyInstanceUid,
+      seriesInstanceUid: header.seriesInstanceUid,
+      transferSyntaxUid: header.transferSyntax.uid,
+      header: header.json,
+      blobKey,
+      byteLength: received.byteLength,
+      sha256: received.sha256,
+      origin: 'received',
+      ...(source ? { source } : {}),
+      ...(received.warning ? { warning: received.warning } : {}),
+    }
+    return new Promise(resolve => {
+      this.waiting.push({ instance, resolve })
+      if (!this.running) void this.run()
+    })
+  }
+
+  private async run(): Promise<void> {
+    this.running = true
+    while (this.waiting.length > 0) {
+      const batch = this.waiting.splice(0, maxBatch)
+      await this.commitBatch(batch)
+    }
+    this.running = false
+  }
+
+  private async commitBatch(batch: Entry[]): Promise<void> {
+    const { blobs, log } = this.options
+    try {
+      await blobs.syncNames(batch.map(entry => entry.instance.blobKey))
+      const outcomes = await this.indexBatch(batch.map(entry => entry.instance))
+      await Promise.all(batch.map(async (entry, i) => entry.resolve(await this.conclude(entry.instance, outcomes[i]!))))
+    } catch (error) {
+      // One instance that the database refuses must not cost the others: each by itself.
+      if (batch.length > 1 && !isUnreachable(error)) {
+        for (const entry of batch) await this.commitBatch([entry])
+        return
+      }
+      log.error('instances could not be committed', { instances: batch.length, ...errorContext(error) })
+      const outcome: CommitOutcome = isUnreachable(error)
+        ? { outcome: 'unavailable' }
+        : { outcome: 'refused', reason: reason.processingFailure, detail: 'the instance could not be indexed' }
+      // The blobs stay: a commit whose answer was lost may have succeeded.
+      for (const entry of batch) entry.resolve(outcome)
+    }
+  }
+
+  private async indexBatch(instances: InstanceToIndex[]): Promise<IndexOutcome[]> {
+    return transaction(this.options.database, async tx => {
+      const outcomes = await indexInstances(tx, instances)
+      const stored = instances.filter((_, i) => outcomes[i]!.outcome === 'stored')
+      await this.moveSettleJobs(tx, stored.map(instance => instance.studyInstanceUid))
+      return outcomes
+    })
+  }
+
+  /** Puts off settling: each new instance moves the study's settle job one quiet period ahead. */
+  private async moveSettleJobs(tx: Transaction, studies: string[]): Promise<void> {
+    if (studies.length === 0) return
+    await tx.query(
+      `select graphile_worker.add_job('settle', json_build_object('study', uid), job_key => 'settle:' || uid,
+                                      run_at => now() + $2 * interval '1 second')
+         from unnest($1::text[]) uid`,
+      [[...new Set(studies)].sort(), this.options.quietSeconds],
+    )
+  }
+
+  private async conclude(instance: InstanceToIndex, outcome: IndexOutcome): Promise<CommitOutcome> {
+    const { blobs } = this.options
+    switch (outcome.outcome) {
+      case 'stored':
+        return { outcome: 'stored', replaced: false }
+      case 'refused':
+        await blobs.remove(instance.blobKey)
+        return outcome
+      case 'identical':
+        await blobs.remove(instance.blobKey)
+        return { outcome: 'already-stored' }
+      case 'different':
+        return this.concludeDifferent(instance, outcome.storedBlobKey)
+    }
+  }
+
+  private async concludeDifferent(instance: InstanceToIndex, storedBlobKey: BlobKey): Promise<CommitOutcome> {
+    const { blobs, duplicatePolicy, database } = this.options
+    if (await sameDataSet(blobs.pathOf(storedBlobKey), blobs.pathOf(instance.blobKey))) {
+      await blobs.remove(instance.blobKey)
+      return { outcome: 'already-stored' }
+    }
+    if (duplicatePolicy === 'keep') {
+      await blobs.remove(instance.blobKey)
+      const detail = 'an instance of this SOP Instance UID with other content is stored; the stored one is kept'
+      return { outcome: 'refused', reason: reason.duplicateSopInstance, detail }
+    }
+    const old = await transaction(database, async tx => {
+      const key = await replaceInstance(tx, { ...instance, warning: reason.coercion })
+      await this.moveSettleJobs(tx, [instance.studyInstanceUid])
+      return key
+    })
+    await blobs.remove(old)
+    return { outcome: 'stored', replaced: true }
+  }
+}
+
+/** Connection failures of pg and PostgreSQL's own classes 08 (connection), 57 (shutdown) and 53 (resources). */
+function isUnreachable(error: unknown): boolean {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code && /^(ECONN|ENOENT|EPIPE|ETIMEDOUT|08|57|53)/.test(code)) return true
+  return /terminated|timeout exceeded when trying to connect|not queryable/i.test(message ?? '')
+}
+

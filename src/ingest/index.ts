@@ -1,0 +1,98 @@
+import type { BlobStore } from '../archive/index.js'
+import { addEvidence } from '../archive/index.js'
+import { reason } from '../dicom/reasons.js'
+import type { Database } from '../platform/database.js'
+import { errorContext, type Log } from '../platform/log.js'
+import { type CommitOutcome, CommitQueue } from './commitQueue.js'
+import { InstanceReceiver, type Refusal } from './receiveInstance.js'
+
+/** What became of one instance. Anything but `stored` and `already-stored` means that it is not kept. */
+export type InstanceOutcome =
+  | {
+      outcome: 'stored' | 'already-stored'
+      sopClassUid: string
+      sopInstanceUid: string
+      studyInstanceUid: string
+      seriesInstanceUid: string
+      warning?: number
+    }
+  | Refusal
+  | { outcome: 'unavailable' }
+
+export interface IngestOptions {
+  database: Database
+  blobs: BlobStore
+  quietSeconds: number
+  duplicatePolicy: 'keep' | 'replace'
+  maxInstanceBytes: number
+  minimumFreeBytes: number
+  log: Log
+}
+
+/** The one path by which instances enter, behind STOW-RS and C-STORE. */
+export class Ingest {
+  private readonly queue: CommitQueue
+  private free: { bytes: number; at: number } = { bytes: Number.POSITIVE_INFINITY, at: 0 }
+
+  constructor(private readonly options: IngestOptions) {
+    this.queue = new CommitQueue(options)
+  }
+
+  /** Why nothing can be taken in at the moment; undefined when it can. */
+  async unavailableBecause(): Promise<string | undefined> {
+    const { blobs, minimumFreeBytes, database } = this.options
+    if (Date.now() - this.free.at > 500) this.free = { bytes: await blobs.freeBytes(), at: Date.now() }
+    if (this.free.bytes < minimumFreeBytes) return 'the disk is nearly full'
+    try {
+      await database.query('select 1')
+      return undefined
+    } catch (error) {
+      this.options.log.error('the database cannot be reached', errorContext(error))
+      return 'the database cannot be reached'
+    }
+  }
+
+  begin(): InstanceReceiver {
+    return new InstanceReceiver(this.options.blobs, { maxInstanceBytes: this.options.maxInstanceBytes })
+  }
+
+  /**
+   * Ends the receiving of one instance. When this resolves with `stored`, its bytes, its name and its index row are durable.
+   * @param expected.study the only Study Instance UID that is allowed
+   */
+  async finish(
+    receiver: InstanceReceiver,
+    { source, study }: { source?: string; study?: string } = {},
+  ): Promise<InstanceOutcome> {
+    const received = await receiver.end()
+    if (received.outcome === 'refused') return received
+    const { sopClassUid, sopInstanceUid, studyInstanceUid, seriesInstanceUid } = received.header
+    const identity = { sopClassUid, sopInstanceUid, studyInstanceUid, seriesInstanceUid }
+    if (study && study !== studyInstanceUid) {
+      await this.options.blobs.discard(received.blob)
+      const detail = 'its Study Instance UID differs from the one in the URL'
+      return { ...identity, outcome: 'refused', reason: reason.studyUidMismatch, detail }
+    }
+    const committed: CommitOutcome = await this.queue.commit(received, source)
+    switch (committed.outcome) {
+      case 'stored': {
+        const warning = committed.replaced ? reason.coercion : received.warning
+        return { ...identity, outcome: 'stored', ...(warning ? { warning } : {}) }
+      }
+      case 'already-stored':
+        return { ...identity, outcome: 'already-stored' }
+      case 'refused':
+        return { ...identity, ...committed }
+      case 'unavailable':
+        return committed
+    }
+  }
+
+  /** Remembers that a transfer of instances of these studies broke off: they may be incomplete. */
+  async transferWasCut(studies: readonly string[], why: string): Promise<void> {
+    if (studies.length === 0) return
+    await addEvidence(this.options.database, studies, { kind: 'partial', reason: why, at: new Date().toISOString() })
+  }
+}
+
+export type { InstanceReceiver, Refusal }

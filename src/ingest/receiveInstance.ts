@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto'
+import type { BlobStore, IncomingBlob } from '../archive/index.js'
+import { type HeaderOutcome, type InstanceHeader, readPart10Header } from '../dicom/part10.js'
+import { reason } from '../dicom/reasons.js'
+import { checkPixelData } from './checkPixelData.js'
+
+/** Bytes gathered before they are written with one call. */
+const writeSize = 1024 * 1024
+/** A sender waits while so many of its bytes are not yet written. */
+const maxUnwritten = 4 * writeSize
+/** Headers longer than this are refused: they have to be in memory to be read. */
+const maxHeader = 64 * 1024 * 1024
+const firstHeaderAttempt = 32 * 1024
+
+export interface Refusal {
+  outcome: 'refused'
+  reason: number
+  detail: string
+  sopClassUid?: string
+  sopInstanceUid?: string
+  studyInstanceUid?: string
+}
+
+/** An instance whose bytes are durable in a file without a final name, ready to be committed. */
+export interface ReceivedInstance {
+  outcome: 'received'
+  header: InstanceHeader
+  blob: IncomingBlob
+  byteLength: number
+  sha256: Buffer
+  warning?: number
+}
+
+/**
+ * One instance on its way in: `write` its bytes in order, then `end`, or `abort`. The header is read from the first bytes while
+ * the rest arrives; an instance that must be refused is not written further.
+ */
+export class InstanceReceiver {
+  private readonly hash = createHash('sha256')
+  private byteLength = 0
+  private unwritten: Buffer[] = []
+  private unwrittenBytes = 0
+  private pendingBytes = 0
+  private writing: Promise<void> = Promise.resolve()
+  private writeError: Error | undefined
+  private blob: Promise<IncomingBlob> | undefined
+  /** The beginning of the instance, until its header is read. */
+  private beginning: Buffer[] | undefined = []
+  private nextAttempt = firstHeaderAttempt
+  private header: InstanceHeader | undefined
+  private refusal: Refusal | undefined
+
+  constructor(
+    private readonly blobs: BlobStore,
+    private readonly limits: { maxInstanceBytes: number },
+  ) {}
+
+  /** The study it belongs to, once that is known; for the record when a transfer is cut. */
+  get studyInstanceUid(): string | undefined {
+    return this.header?.studyInstanceUid
+  }
+
+  /** @returns a promise to wait for before more is written, when the disk is slower than the network */
+  write(chunk: Buffer): Promise<void> | undefined {
+    this.byteLength += chunk.length
+    if (this.refusal) return undefined
+    if (this.byteLength > this.limits.maxInstanceBytes) {
+      this.refuse(reason.outOfResources, `larger than the limit of ${this.limits.maxInstanceBytes} bytes for one instance`)
+      return undefined
+    }
+    this.hash.update(chunk)
+    this.unwritten.push(chunk)
+    this.unwrittenBytes += chunk.length
+    if (this.beginning) {
+      this.beginning.push(chunk)
+      if (this.byteLength >= this.nextAttempt) this.readHeader(false)
+      if (this.refusal) return undefined
+    }
+    if (this.unwrittenBytes >= writeSize) this.flush()
+    return this.pendingBytes > maxUnwritten ? this.writing : undefined
+  }
+
+  /** All bytes are there: makes them durable. */
+  async end(): Promise<ReceivedInstance | Refusal> {
+    if (!this.refusal && this.beginning) this.readHeader(true)
+    if (!this.refusal) {
+      this.flush()
+      await this.writing
+    }
+    if (this.refusal || !this.header) {
+      await this.abort()
+      return this.refusal!
+    }
+    if (this.writeError) {
+      await this.abort()
+      const code = (this.writeError as NodeJS.ErrnoException).code
+      return { ...this.identity(), outcome: 'refused', reason: reason.outOfResources, detail: `the storage refused the bytes (${code})` }
+    }
+    const blob = await this.blob!
+    const pixels = await checkPixelData(this.header, blob.handle, this.byteLength)
+    if (pixels.outcome === 'cut') {
+      await this.abort()
+      return { ...this.identity(), outcome: 'refused', reason: reason.cannotUnderstand, detail: pixels.detail }
+    }
+    await blob.handle.datasync()
+    const warning = pixels.outcome === 'odd' ? reason.dataSetMismatchWarning : undefined
+    return {
+      outcome: 'received',
+      header: this.header,
+      blob,
+      byteLength: this.byteLength,
+      sha256: this.hash.digest(),
+      ...(warning ? { warning } : {}),
+    }
+  }
+
+  async abort(): Promise<void> {
+    await this.writing
+    this.unwritten = []
+    if (this.blob) await this.blob.then(blob => this.blobs.discard(blob)).catch(() => {})
+  }
+
+
+
+  private flush(): void {
+    const buffers = this.unwritten
+    const bytes = this.unwrittenBytes
+    if (bytes === 0) return
+    this.unwritten = []
+    this.unwrittenBytes = 0
+    this.pendingBytes += bytes
+    this.blob ??= this.blobs.receive()
+    this.writing = this.writing.then(async () => {
+      try {
+        if (!this.writeError) await writeAll((await this.blob!).handle, buffers)
+      } catch (error) {
+        this.writeError = error as Error
+      }
+      this.pendingBytes -= bytes
+    })
+  }
+
+  private readHeader(whole: boolean): void {
+    const beginning = this.beginning!.length === 1 ? this.beginning![0]! : Buffer.concat(this.beginning!)
+    const outcome: HeaderOutcome = readPart10Header(beginning, whole)
+    if (outcome.outcome === 'incomplete') {
+      this.beginning = [beginning]
+      this.nextAttempt = beginning.length * 4
+      if (beginning.length > maxHeader) this.refuse(reason.outOfResources, `the header is longer than ${maxHeader} bytes`)
+      return
+    }
+    if (outcome.outcome === 'refused') {
+      this.refusal = { ...outcome }
+      this.dropBytes()
+      return
+    }
+    this.header = outcome.header
+    this.beginning = undefined
+  }
+
+
+  private identity() {
+    const { sopClassUid, sopInstanceUid, studyInstanceUid } = this.header!
+    return { sopClassUid, sopInstanceUid, studyInstanceUid }
+  }
+
+  private refuse(code: number, detail: string): void {
+    this.refusal = { ...(this.header ? this.identity() : {}), outcome: 'refused', reason: code, detail }
+    this.dropBytes()
+  }
+
+  private dropBytes(): void {
+    this.unwritten = []
+    this.unwrittenBytes = 0
+    this.beginning = undefined
+  }
+}
+
+async function writeAll(handle: IncomingBlob['handle'], buffers: Buffer[]): Promise<void> {
+  const total = buffers.reduce((sum, buffer) => sum + buffer.length, 0)
+  const { bytesWritten } = await handle.writev(buffers)
+  if (bytesWritten === total) return
+  // A short write: the disk is nearly full. Write the rest until the system says why it cannot.
+  const rest = Buffer.concat(buffers).subarray(bytesWritten)
+  await handle.writeFile(rest)
+}

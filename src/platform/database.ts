@@ -1,0 +1,66 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { errorContext, type Log } from './log.js'
+
+pg.types.setTypeParser(pg.types.builtins.INT8, Number) // byte counts and ids stay below 2^53
+
+export type Database = pg.Pool
+export type Transaction = pg.PoolClient
+/** Either the pool or a transaction on it. */
+export type Queryable = Pick<pg.Pool, 'query'>
+
+/** A pool on the schema `radbridge` of the given server. */
+export function openDatabase(connection: string | pg.PoolConfig, log: Log): Database {
+  const pool = new pg.Pool({
+    ...(typeof connection === 'string' ? { connectionString: connection } : connection),
+    options: '-c search_path=radbridge,public',
+    max: 20,
+    connectionTimeoutMillis: 5000,
+    application_name: 'radbridge',
+  })
+  pool.on('error', error => log.warn('an idle database connection was lost', errorContext(error)))
+  return pool
+}
+
+/** Runs `work` in one transaction; anything thrown rolls it back. */
+export async function transaction<T>(database: Database, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  const client = await database.connect()
+  let broken: Error | undefined
+  // A connection that is cut while it is lent out tells so by this event; unheard, it would end the process.
+  const onError = (error: Error) => (broken = error)
+  client.on('error', onError)
+  try {
+    await client.query('begin')
+    const result = await work(client)
+    await client.query('commit')
+    return result
+  } catch (error) {
+    await client.query('rollback').catch(rollbackError => (broken = rollbackError))
+    throw error
+  } finally {
+    client.off('error', onError)
+    client.release(broken)
+  }
+}
+
+const migrationFolder = fileURLToPath(new URL('./migrations/', import.meta.url))
+
+/** Brings the schema up to date: each SQL file of migrations/ once, in the order of their names, in one transaction each. */
+export async function migrate(database: Database, log: Log): Promise<void> {
+  const files = readdirSync(migrationFolder).filter(file => file.endsWith('.sql')).sort()
+  await transaction(database, async tx => {
+    await tx.query(`select pg_advisory_xact_lock(hashtext('radbridge.migrate'))`) // one node migrates, the others wait
+    await tx.query('create schema if not exists radbridge')
+    await tx.query(
+      'create table if not exists radbridge.migration (name text primary key, applied_at timestamptz not null default now())',
+    )
+    const { rows } = await tx.query<{ name: string }>('select name from radbridge.migration')
+    const applied = new Set(rows.map(row => row.name))
+    for (const file of files.filter(name => !applied.has(name))) {
+      await tx.query(readFileSync(migrationFolder + file, 'utf8'))
+      await tx.query('insert into radbridge.migration (name) values ($1)', [file])
+      log.info('database migrated', { migration: file })
+    }
+  })
+}

@@ -1,0 +1,142 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+import { secretReference } from './secret.js'
+import { SettingsError } from './settings.js'
+import { parseYaml, YamlProblem } from './yaml.js'
+
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected letters, digits, dot, dash or underscore')
+const secret = z.string().regex(secretReference, 'expected a reference, env:NAME or file:/path, never the secret itself')
+const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address' })
+
+const source = z.strictObject({ name, stow: z.strictObject({ token: secret }) })
+
+const provider = z.strictObject({
+  name,
+  kind: z.enum(['reference'], { error: 'expected reference (this version has no other provider kind)' }),
+  timeoutSeconds: z.number().positive().default(600),
+})
+
+const destination = z.union([
+  z.strictObject({
+    name,
+    stow: z.strictObject({
+      url: httpUrl,
+      token: secret.optional(),
+      username: z.string().optional(),
+      password: secret.optional(),
+      timeoutSeconds: z.number().positive().default(60),
+      http2: z.boolean().default(false),
+      /** Ask the destination by QIDO-RS for the object after it said that it stored it. */
+      confirm: z.boolean().default(false),
+    }),
+  }),
+  z.strictObject({ name, folder: z.string().min(1) }),
+])
+
+const route = z.strictObject({
+  name,
+  match: z
+    .strictObject({
+      modality: z.array(z.string()).optional(),
+      bodyPart: z.array(z.string()).optional(),
+      source: z.array(z.string()).optional(),
+    })
+    .prefault({}),
+  analysis: z.strictObject({ primary: name }),
+  results: z.array(z.enum(['sr'])).default(['sr']),
+  deliverTo: z.array(name).default([]),
+})
+
+const endpointsSchema = z
+  .strictObject({
+    sources: z.array(source).default([]),
+    providers: z.array(provider).default([]),
+    destinations: z.array(destination).default([]),
+    routes: z.array(route).optional(),
+  })
+  .superRefine((document, context) => {
+    for (const kind of ['sources', 'providers', 'destinations', 'routes'] as const) {
+      const seen = new Set<string>()
+      for (const [index, entry] of (document[kind] ?? []).entries()) {
+        if (seen.has(entry.name)) {
+          context.addIssue({ code: 'custom', path: [kind, index, 'name'], message: `${entry.name} is there twice` })
+        }
+        seen.add(entry.name)
+      }
+    }
+    const providers = new Set(['reference', ...document.providers.map(p => p.name)])
+    const destinations = new Set(document.destinations.map(d => d.name))
+    for (const [index, entry] of (document.routes ?? []).entries()) {
+      if (!providers.has(entry.analysis.primary)) {
+        context.addIssue({
+          code: 'custom',
+          path: ['routes', index, 'analysis', 'primary'],
+          message: `no provider is named ${entry.analysis.primary}; known: ${[...providers].join(', ')}`,
+        })
+      }
+      for (const [position, target] of entry.deliverTo.entries()) {
+        if (destinations.has(target)) continue
+        context.addIssue({
+          code: 'custom',
+          path: ['routes', index, 'deliverTo', position],
+          message: `no destination is named ${target}; known: ${[...destinations].join(', ') || 'none'}`,
+        })
+      }
+    }
+  })
+
+type ParsedEndpoints = z.infer<typeof endpointsSchema>
+export type Destination = ParsedEndpoints['destinations'][number]
+export type StowDestination = Extract<Destination, { stow: unknown }>
+export type Route = NonNullable<ParsedEndpoints['routes']>[number]
+export type Source = ParsedEndpoints['sources'][number]
+/** Who may push, what analyses, where results go. `routes` always holds at least the default when none was written. */
+export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
+
+/** With no endpoints at all every study goes to the embedded analyser and results stay in the archive. */
+const defaultRoute: Route = { name: 'default', match: {}, analysis: { primary: 'reference' }, results: ['sr'], deliverTo: [] }
+
+/**
+ * Reads and checks an endpoints document.
+ * @param file absent: the defaults
+ * @throws SettingsError with file, line and what was expected
+ */
+export function loadEndpoints(file?: string): Endpoints {
+  if (!file) return { sources: [], providers: [], destinations: [], routes: [defaultRoute] }
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new SettingsError(`${file}: endpoints file cannot be read (${(cause as NodeJS.ErrnoException).code})`)
+  }
+  return parseEndpoints(text, file)
+}
+
+/** @throws SettingsError with file, line and what was expected */
+export function parseEndpoints(text: string, file: string): Endpoints {
+  let located: ReturnType<typeof parseYaml>
+  try {
+    located = parseYaml(text, file)
+  } catch (error) {
+    if (error instanceof YamlProblem) throw new SettingsError(error.message)
+    throw error
+  }
+  const parsed = endpointsSchema.safeParse(located.value)
+  if (!parsed.success) {
+    throw new SettingsError(parsed.error.issues.map(issue => explain(issue, located.locate)).join('\n'))
+  }
+  // `routes: []` is a choice (archive only); an absent list is the default route.
+  return { ...parsed.data, routes: parsed.data.routes ?? [defaultRoute] }
+}
+
+function explain(issue: z.core.$ZodIssue, locate: (path: (string | number)[]) => string): string {
+  const path = issue.path.map(p => (typeof p === 'number' ? p : String(p)))
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map(key => `${locate([...path, key])}: unknown setting ${[...path, key].join('.')}`).join('\n')
+  }
+  if (issue.code === 'invalid_union') {
+    const nested = issue.errors.map(errors => errors.map(e => `${[...path, ...e.path].join('.')}: ${e.message}`).join(', '))
+    return `${locate(path)}: ${path.join('.')}: neither ${nested.join('; nor ')}`
+  }
+  return `${locate(path)}: ${path.join('.')}: ${issue.message}`
+}

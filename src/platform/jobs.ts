@@ -1,0 +1,91 @@
+import { EventEmitter } from 'node:events'
+import { Logger, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker'
+import type { Database, Queryable } from './database.js'
+import { errorContext, type Log } from './log.js'
+import type { NodeLiveness } from './nodeLiveness.js'
+
+/** What the pipeline can be asked to do; the payload of each task. */
+export interface JobPayloads {
+  settle: { study: string }
+  analyze: { study: string; revision: number }
+  report: { study: string; revision: number }
+  deliver: { delivery: number }
+  purge: Record<string, never>
+}
+export type JobName = keyof JobPayloads
+
+export interface JobContext {
+  /** 1 for the first try. */
+  attempt: number
+  lastAttempt: boolean
+  log: Log
+}
+export type Tasks = { [N in JobName]: (payload: JobPayloads[N], context: JobContext) => Promise<void> }
+
+/**
+ * Adds a job in the caller's transaction, so that it exists exactly if the transaction commits.
+ * @param options.key a job of this key that has not begun is replaced: its time and payload become these
+ * @param options.queue jobs of one queue run one after another
+ */
+export async function addJob<N extends JobName>(
+  db: Queryable,
+  name: N,
+  payload: JobPayloads[N],
+  options: { key?: string; runAt?: Date; queue?: string; maxAttempts?: number } = {},
+): Promise<void> {
+  await db.query(
+    `select graphile_worker.add_job($1, $2::json, job_key => $3, run_at => $4, queue_name => $5, max_attempts => $6)`,
+    [name, JSON.stringify(payload), options.key ?? null, options.runAt ?? null, options.queue ?? null, options.maxAttempts ?? 8],
+  )
+}
+
+/** Creates or updates the queue's own tables (schema graphile_worker). */
+export async function migrateJobs(database: Database, log: Log): Promise<void> {
+  await runMigrations({ pgPool: database, logger: quietLogger(log) })
+}
+
+/** Starts working on jobs. The returned function stops taking new ones and waits for those in hand. */
+export async function startJobs(
+  database: Database,
+  tasks: Tasks,
+  liveness: NodeLiveness,
+  log: Log,
+  concurrency = 10,
+): Promise<() => Promise<void>> {
+  const events = new EventEmitter() as WorkerEvents
+  events.on('worker:create', ({ worker }) => liveness.registerWorker(worker.workerId))
+  const runner: Runner = await run({
+    pgPool: database,
+    concurrency,
+    events,
+    noHandleSignals: true,
+    pollInterval: 1000,
+    logger: quietLogger(log),
+    taskList: Object.fromEntries(
+      Object.entries(tasks).map(([name, task]) => [
+        name,
+        async (payload: unknown, helpers: { job: { attempts: number; max_attempts: number } }) => {
+          const { attempts, max_attempts } = helpers.job
+          const study = (payload as { study?: string }).study
+          const jobLog = log.child({ job: name, ...(study ? { study } : {}) })
+          const context = { attempt: attempts, lastAttempt: attempts >= max_attempts, log: jobLog }
+          try {
+            await (task as (p: unknown, c: JobContext) => Promise<void>)(payload, context)
+          } catch (error) {
+            jobLog.warn('job failed, will be tried again', { attempt: attempts, of: max_attempts, ...errorContext(error) })
+            throw error
+          }
+        },
+      ]),
+    ),
+  })
+  runner.promise.catch(error => log.error('the job runner has ended', errorContext(error)))
+  return () => runner.stop()
+}
+
+/** Graphile Worker's own lines are noise at info level; what a job does is logged by the job. */
+function quietLogger(log: Log): Logger {
+  return new Logger(() => (level, message) => {
+    if (level === 'error') log.debug(message)
+  })
+}

@@ -1,0 +1,203 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import { z } from 'zod'
+import { parseYaml, YamlProblem } from './yaml.js'
+
+const gibibyte = 1024 ** 3
+
+/** Every process setting, its default and its meaning. Endpoints (sources, routes …) are in endpoints.ts. */
+const settingsSchema = z.strictObject({
+  data: z.strictObject({ directory: z.string().min(1).default('./data') }).prefault({}),
+  http: z
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1'),
+      port: z.number().int().min(0).max(65535).default(8080).describe('0 = a free port'),
+    })
+    .prefault({}),
+  dimse: z
+    .strictObject({
+      port: z.number().int().min(0).max(65535).default(11112).describe('reserved: this version serves DICOMweb only'),
+      aeTitle: z.string().min(1).max(16).default('RADBRIDGE'),
+    })
+    .prefault({}),
+  database: z
+    .strictObject({
+      url: z
+        .string()
+        .regex(/^postgres(ql)?:\/\//, 'a postgresql:// address')
+        .optional(),
+    })
+    .prefault({}),
+  storage: z
+    .strictObject({
+      url: z.string().regex(/^file:/, 'file:PATH (object storage comes in a later version)').optional(),
+      minimumFreeBytes: z
+        .number()
+        .int()
+        .min(0)
+        .default(gibibyte)
+        .describe('below this much free disk, STOW-RS answers 503'),
+    })
+    .prefault({}),
+  study: z
+    .strictObject({
+      quietSeconds: z.number().min(0).max(86400).default(30),
+      duplicatePolicy: z.enum(['keep', 'replace']).default('keep'),
+    })
+    .prefault({}),
+  stow: z
+    .strictObject({
+      maxRequestBytes: z.number().int().min(1).default(64 * gibibyte),
+      maxInstanceBytes: z.number().int().min(1).default(8 * gibibyte),
+      maxParts: z.number().int().min(1).default(100_000),
+      idleSeconds: z.number().positive().default(60).describe('a sender silent for so long is cut off with 408'),
+      minimumBytesPerSecond: z.number().min(0).default(256).describe('averaged over idleSeconds'),
+    })
+    .prefault({}),
+  analysis: z
+    .strictObject({ workers: z.number().int().min(1).max(64).default(2).describe('pixel worker threads') })
+    .prefault({}),
+  auth: z.strictObject({ adminToken: z.string().min(16).optional() }).prefault({}),
+  endpointsFile: z.string().min(1).optional(),
+  log: z
+    .strictObject({
+      level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+      format: z.enum(['auto', 'json', 'text']).default('auto').describe('auto: text on a terminal, JSON elsewhere'),
+    })
+    .prefault({}),
+})
+
+export type Settings = z.infer<typeof settingsSchema> & {
+  /** Absolute path of the data folder. */
+  dataDirectory: string
+  /** Absolute path of the folder of the blob store. */
+  storageDirectory: string
+}
+
+/** Environment variable → path in the YAML document. */
+export const environmentVariables: Readonly<Record<string, { path: readonly string[]; number?: true }>> = {
+  RADBRIDGE_DATA_DIR: { path: ['data', 'directory'] },
+  RADBRIDGE_HTTP_HOST: { path: ['http', 'host'] },
+  RADBRIDGE_HTTP_PORT: { path: ['http', 'port'], number: true },
+  RADBRIDGE_DIMSE_PORT: { path: ['dimse', 'port'], number: true },
+  RADBRIDGE_AE_TITLE: { path: ['dimse', 'aeTitle'] },
+  DATABASE_URL: { path: ['database', 'url'] },
+  RADBRIDGE_STORAGE: { path: ['storage', 'url'] },
+  RADBRIDGE_MINIMUM_FREE_BYTES: { path: ['storage', 'minimumFreeBytes'], number: true },
+  RADBRIDGE_QUIET_SECONDS: { path: ['study', 'quietSeconds'], number: true },
+  RADBRIDGE_DUPLICATE_POLICY: { path: ['study', 'duplicatePolicy'] },
+  RADBRIDGE_MAX_REQUEST_BYTES: { path: ['stow', 'maxRequestBytes'], number: true },
+  RADBRIDGE_MAX_INSTANCE_BYTES: { path: ['stow', 'maxInstanceBytes'], number: true },
+  RADBRIDGE_IDLE_SECONDS: { path: ['stow', 'idleSeconds'], number: true },
+  RADBRIDGE_WORKERS: { path: ['analysis', 'workers'], number: true },
+  RADBRIDGE_ADMIN_TOKEN: { path: ['auth', 'adminToken'] },
+  RADBRIDGE_ENDPOINTS: { path: ['endpointsFile'] },
+  RADBRIDGE_LOG_LEVEL: { path: ['log', 'level'] },
+  RADBRIDGE_LOG_FORMAT: { path: ['log', 'format'] },
+}
+
+/** A wrong setting: `message` names the place (file:line or variable), what stands there and what was expected. */
+export class SettingsError extends Error {
+  readonly code = 'SETTINGS'
+}
+
+/**
+ * Process settings: environment over YAML over default.
+ * @param configFile path of the YAML file; otherwise RADBRIDGE_CONFIG, otherwise ./radbridge.yaml if it is there
+ * @throws SettingsError naming every wrong or unknown setting
+ */
+export function loadSettings(environment: NodeJS.ProcessEnv = process.env, configFile?: string): Settings {
+  const file = configFile ?? environment.RADBRIDGE_CONFIG ?? (existsSync('radbridge.yaml') ? 'radbridge.yaml' : undefined)
+  const fromFile = file ? readSettingsFile(file) : { value: {}, locate: () => '' }
+  const merged = structuredClone(fromFile.value)
+  const setByEnvironment = applyEnvironment(merged, environment)
+
+  const parsed = settingsSchema.safeParse(merged)
+  if (!parsed.success) {
+    const lines = parsed.error.issues.flatMap(issue => {
+      const keys = issue.code === 'unrecognized_keys' ? issue.keys : [undefined]
+      return keys.map(key => {
+        const path = [...issue.path.map(String), ...(key === undefined ? [] : [key])]
+        const name = path.join('.')
+        const place = setByEnvironment.get(name) ?? fromFile.locate(path)
+        return key === undefined
+          ? `${place}: ${name}: ${issue.message}`
+          : `${place}: unknown setting ${name}${suggestion(key, path)}`
+      })
+    })
+    throw new SettingsError(lines.join('\n'))
+  }
+  const settings = parsed.data
+  const dataDirectory = resolve(settings.data.directory)
+  const storagePath = settings.storage.url?.replace(/^file:(\/\/)?/, '')
+  const storageDirectory = storagePath
+    ? isAbsolute(storagePath)
+      ? storagePath
+      : resolve(storagePath)
+    : resolve(dataDirectory, 'archive')
+  return { ...settings, dataDirectory, storageDirectory }
+}
+
+function readSettingsFile(file: string) {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new SettingsError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); expected a YAML file`)
+  }
+  try {
+    return parseYaml(text, file)
+  } catch (error) {
+    if (error instanceof YamlProblem) throw new SettingsError(error.message)
+    throw error
+  }
+}
+
+function applyEnvironment(target: Record<string, unknown>, environment: NodeJS.ProcessEnv): Map<string, string> {
+  const origin = new Map<string, string>()
+  for (const name of Object.keys(environment)) {
+    if (name.startsWith('RADBRIDGE_') && name !== 'RADBRIDGE_CONFIG' && !(name in environmentVariables)) {
+      const known = nearest(name, Object.keys(environmentVariables))
+      throw new SettingsError(`environment variable ${name}: unknown setting${known ? `; did you mean ${known}?` : ''}`)
+    }
+  }
+  for (const [name, { path, number }] of Object.entries(environmentVariables)) {
+    const text = environment[name]
+    if (text === undefined || text === '') continue
+    let node = target
+    for (const key of path.slice(0, -1)) {
+      if (typeof node[key] !== 'object' || node[key] === null) node[key] = {}
+      node = node[key] as Record<string, unknown>
+    }
+    node[path.at(-1)!] = number && text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text
+    origin.set(path.join('.'), `environment variable ${name}`)
+  }
+  return origin
+}
+
+function suggestion(key: string, path: readonly string[]): string {
+  const siblings = Object.values(environmentVariables)
+    .filter(v => v.path.length >= path.length && path.slice(0, -1).every((p, i) => v.path[i] === p))
+    .map(v => v.path[path.length - 1]!)
+  const known = nearest(key, siblings)
+  return known ? `; did you mean ${known}?` : ''
+}
+
+/** The candidate within an edit distance of a third of the word's length, if there is one. */
+function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const ranked = candidates.map(c => [editDistance(word.toLowerCase(), c.toLowerCase()), c] as const).sort((a, b) => a[0] - b[0])
+  const best = ranked[0]
+  return best && best[0] <= Math.max(2, word.length / 3) ? best[1] : undefined
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      row[j] = Math.min(previous[j]! + 1, row[j - 1]! + 1, previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    }
+    previous = row
+  }
+  return previous[b.length]!
+}
