@@ -1,9 +1,4 @@
-/** A coded concept as in PS3.3 8.8. */
-export interface CodedConcept {
-  value: string
-  scheme: string
-  meaning: string
-}
+import type { CodedConcept } from '../dicom/concepts.js'
 
 /** What an analyser found, in the words of radiology, free of any vendor and of DICOM encoding. */
 export interface Findings {

@@ -142,29 +142,37 @@ function closeSlice(slice: Uint8Array, { width, height, spacing }: Volume): void
     const w = ((box.right - box.left) >> 1) + 1 + 2 * margin
     const h = ((box.bottom - box.top) >> 1) + 1 + 2 * margin
     const coarse = new Uint8Array(w * h)
+    const coarseIndex = (x: number, y: number) => (((y - box.top) >> 1) + margin) * w + ((x - box.left) >> 1) + margin
     for (let y = box.top; y <= box.bottom; y++) {
       for (let x = box.left; x <= box.right; x++) {
-        if (slice[y * width + x] === mark) coarse[(((y - box.top) >> 1) + margin) * w + ((x - box.left) >> 1) + margin] = 1
+        if (slice[y * width + x] === mark) coarse[coarseIndex(x, y)] = 1
       }
     }
     const closed = closeByDisc(coarse, w, h, closingRadius, 2 * spacing[0], 2 * spacing[1])
     fillHoles(closed, w, h)
     for (let y = box.top; y <= box.bottom; y++) {
-      for (let x = box.left; x <= box.right; x++) {
-        const at = (((y - box.top) >> 1) + margin) * w + ((x - box.left) >> 1) + margin
+      for (let x: number = box.left; x <= box.right; x++) {
+        const at = coarseIndex(x, y)
         const i = y * width + x
-        if (slice[i] === 0 && closed[at] === 1 && (coarse[at] === 0 || isEnclosed(coarse, at, w))) slice[i] = mark
+        if (slice[i] === 0 && closed[at] === 1 && (coarse[at] === 0 || isEnclosed(closed, at, w))) slice[i] = mark
       }
     }
   }
 }
 
-/** True if all coarse neighbours are set: a pixel missing here is a hole, not the outline. */
-function isEnclosed(coarse: Uint8Array, at: number, w: number): boolean {
-  return coarse[at - 1] === 1 && coarse[at + 1] === 1 && coarse[at - w] === 1 && coarse[at + w] === 1
+/** True if all neighbours are within the closed outline: a pixel missing here belongs to a hole, not to the outline. */
+function isEnclosed(closed: Uint8Array, at: number, w: number): boolean {
+  return closed[at - 1] === 1 && closed[at + 1] === 1 && closed[at - w] === 1 && closed[at + w] === 1
 }
 
-function boundingBox(slice: Uint8Array, width: number, height: number, mark: number) {
+interface Box {
+  left: number
+  right: number
+  top: number
+  bottom: number
+}
+
+function boundingBox(slice: Uint8Array, width: number, height: number, mark: number): Box | undefined {
   let [left, right, top, bottom] = [width, -1, height, -1]
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {

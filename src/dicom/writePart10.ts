@@ -1,0 +1,31 @@
+import dcmjs from 'dcmjs'
+import type { DicomJson } from './dicomJson.js'
+import { explicitVrLittleEndian } from './transferSyntaxes.js'
+import { implementationClassUid } from './uid.js'
+
+dcmjs.log.setLevel('error')
+
+/** A data set to be written: DICOM JSON, in which binary values may stand as `ArrayBuffer`. */
+export type DataSetToWrite = Record<string, { vr: string; Value?: unknown[] }>
+
+/**
+ * Writes an object of our own as a Part 10 file in Explicit VR Little Endian. Received objects are never written so: they are stored
+ * and forwarded byte for byte.
+ * @param dataset with SOP Class and Instance UID; text must be declared as ISO_IR 192
+ */
+export function writePart10(dataset: DicomJson | DataSetToWrite): Buffer {
+  const uid = (tag: string) => ({ vr: 'UI', Value: [(dataset[tag]?.Value as string[] | undefined)?.[0] ?? ''] })
+  const file = new dcmjs.data.DicomDict({
+    '00020001': { vr: 'OB', Value: [new Uint8Array([0, 1]).buffer] },
+    '00020002': uid('00080016'),
+    '00020003': uid('00080018'),
+    '00020010': { vr: 'UI', Value: [explicitVrLittleEndian] },
+    '00020012': { vr: 'UI', Value: [implementationClassUid] },
+  })
+  file.dict = Object.fromEntries(
+    Object.entries(dataset)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([tag, element]) => [tag, { vr: element.vr, Value: element.Value ?? [] }]),
+  )
+  return Buffer.from(file.write({ allowInvalidVRLength: false }))
+}
