@@ -22,10 +22,16 @@ export function writePart10(dataset: DicomJson | DataSetToWrite): Buffer {
     '00020010': { vr: 'UI', Value: [explicitVrLittleEndian] },
     '00020012': { vr: 'UI', Value: [implementationClassUid] },
   })
-  file.dict = Object.fromEntries(
+  file.dict = withValues(dataset as DataSetToWrite)
+  // Attributes copied from a received object may be longer than their VR allows; they stay as they are.
+  return Buffer.from(file.write({ allowInvalidVRLength: true }))
+}
+
+/** dcmjs wants a Value in each element, and the elements in the order of their tags. */
+function withValues(dataset: DataSetToWrite): Record<string, { vr: string; Value: unknown[] }> {
+  return Object.fromEntries(
     Object.entries(dataset)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([tag, element]) => [tag, { vr: element.vr, Value: element.Value ?? [] }]),
+      .map(([tag, { vr, Value = [] }]) => [tag, { vr, Value: vr === 'SQ' ? Value.map(item => withValues(item as DataSetToWrite)) : Value }]),
   )
-  return Buffer.from(file.write({ allowInvalidVRLength: false }))
 }

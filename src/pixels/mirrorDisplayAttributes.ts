@@ -1,4 +1,5 @@
 import { type DicomJson, itemsOf, numberOf, numbersOf, textOf } from '../dicom/dicomJson.js'
+import { decimalString } from '../dicom/decimalString.js'
 import type { Replacement } from '../dicom/rewrite.js'
 import { mirrorSum } from './photometric.js'
 
@@ -52,15 +53,4 @@ export function word(vr: 'US' | 'SS', value: number): Replacement {
   if (vr === 'SS') bytes.writeInt16LE(Math.max(-32768, Math.min(32767, value)))
   else bytes.writeUInt16LE(Math.max(0, Math.min(65535, value)))
   return { vr, bytes }
-}
-
-/** A Decimal String: at most 16 characters (PS3.5 6.2). */
-export function decimalString(value: number): string {
-  const plain = String(value)
-  if (plain.length <= 16) return plain
-  for (let digits = 15; digits > 0; digits--) {
-    const shorter = String(Number(value.toPrecision(digits)))
-    if (shorter.length <= 16) return shorter
-  }
-  return value.toExponential(8)
 }

@@ -20,6 +20,8 @@ export function openDatabase(connection: string | pg.PoolConfig, log: Log): Data
     application_name: 'radbridge',
   })
   pool.on('error', error => log.warn('an idle database connection was lost', errorContext(error)))
+  // A connection cut while it is lent out says so by this event; its next query fails, and that is acted on there.
+  pool.on('connect', client => client.on('error', error => log.debug('a database connection was lost', errorContext(error))))
   return pool
 }
 
@@ -27,9 +29,6 @@ export function openDatabase(connection: string | pg.PoolConfig, log: Log): Data
 export async function transaction<T>(database: Database, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const client = await database.connect()
   let broken: Error | undefined
-  // A connection that is cut while it is lent out tells so by this event; unheard, it would end the process.
-  const onError = (error: Error) => (broken = error)
-  client.on('error', onError)
   try {
     await client.query('begin')
     const result = await work(client)
@@ -39,7 +38,6 @@ export async function transaction<T>(database: Database, work: (tx: Transaction)
     await client.query('rollback').catch(rollbackError => (broken = rollbackError))
     throw error
   } finally {
-    client.off('error', onError)
     client.release(broken)
   }
 }

@@ -1,9 +1,9 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chownSync, existsSync, mkdirSync, openSync, closeSync, readFileSync } from 'node:fs'
+import { chownSync, existsSync, closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
@@ -25,18 +25,19 @@ export interface EmbeddedPostgres {
  */
 export async function startEmbeddedPostgres(dataDirectory: string, log: Log): Promise<EmbeddedPostgres> {
   const cluster = join(dataDirectory, 'postgres')
-  const account = process.getuid?.() === 0 ? await unprivilegedAccount() : {}
+  const account = process.getuid?.() === 0 ? unprivilegedAccount() : {}
   const sockets = socketDirectory(dataDirectory)
   for (const directory of [cluster, sockets]) {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     if (account.uid !== undefined) chownSync(directory, account.uid, account.gid!)
   }
   const binaries = await findBinaries()
-  if (!existsSync(join(cluster, 'PG_VERSION'))) await initialise(binaries.initdb, cluster, account)
+  const launcher = await launcherFor(account, [binaries.postgres, cluster])
+  if (!existsSync(join(cluster, 'PG_VERSION'))) await initialise(launcher, binaries.initdb, cluster)
 
   const connection = { host: sockets, port, user: 'radbridge', database: databaseName }
   const logFile = join(dataDirectory, 'postgres.log')
-  const start = () => startServer(binaries.postgres, cluster, sockets, logFile, account)
+  const start = () => startServer(launcher, binaries.postgres, cluster, sockets, logFile)
   let pid = runningServer(cluster)
   if (pid) log.info('adopted the running PostgreSQL of this data folder', { pid })
   else pid = start()
@@ -85,7 +86,7 @@ async function findBinaries(): Promise<{ initdb: string; postgres: string }> {
 }
 
 /** PostgreSQL refuses to run as root: use the account `postgres` where there is one, else `nobody`. */
-async function unprivilegedAccount(): Promise<Account> {
+function unprivilegedAccount(): Account {
   const lines = readFileSync('/etc/passwd', 'utf8').split('\n')
   for (const name of ['postgres', 'nobody']) {
     const fields = lines.map(line => line.split(':')).find(f => f[0] === name)
@@ -101,36 +102,68 @@ function socketDirectory(dataDirectory: string): string {
   return join(tmpdir(), `radbridge-${createHash('sha256').update(dataDirectory).digest('hex').slice(0, 16)}`)
 }
 
-async function initialise(initdb: string, cluster: string, account: Account): Promise<void> {
-  const arguments_ = ['-D', cluster, '-U', 'radbridge', '-A', 'trust', '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8']
+/** How to run a program of PostgreSQL as its account. */
+interface Launcher {
+  command(program: string, args: string[]): [string, string[]]
+  account: Account
+}
+
+/**
+ * When Radbridge runs as root out of a folder that only root may enter, PostgreSQL's account could reach neither its programs nor its
+ * data. There `setpriv` (util-linux) gives it the one capability that it lacks.
+ */
+async function launcherFor(account: Account, paths: readonly string[]): Promise<Launcher> {
+  const closed = account.uid === undefined ? undefined : paths.map(path => closedFolder(path, account)).find(folder => folder)
+  if (!closed) return { account, command: (program, args) => [program, args] }
   try {
-    await promisify(execFile)(initdb, arguments_, { ...account, cwd: '/', env: { ...process.env, LC_ALL: 'C', LANG: 'C' } })
+    await promisify(execFile)('setpriv', ['--version'])
   } catch (cause) {
-    const { code, stderr } = cause as { code?: string; stderr?: string }
-    const hint =
-      code === 'EACCES' && account.uid !== undefined
-        ? `Radbridge runs as root, so PostgreSQL runs as user ${account.uid}, which may not enter ${initdb}. ` +
-          'Install Radbridge outside of /root, run it as another user, or set DATABASE_URL.'
-        : (stderr ?? '').trim()
-    throw new Error(`the embedded PostgreSQL could not be initialised in ${cluster}. ${hint}`, { cause })
+    throw new Error(
+      `Radbridge runs as root, so PostgreSQL runs as user ${account.uid}, which may not enter ${closed}. ` +
+        'Open that folder (chmod o+x), run Radbridge as another user, install util-linux for setpriv, or set DATABASE_URL.',
+      { cause },
+    )
+  }
+  const options = [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override']
+  return { account: {}, command: (program, args) => ['setpriv', [...options, program, ...args]] }
+}
+
+/** The first folder above `path` that the account may not enter. */
+function closedFolder(path: string, { uid, gid }: Account): string | undefined {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    const stat = statSync(folder)
+    const bit = stat.uid === uid ? 0o100 : stat.gid === gid ? 0o010 : 0o001
+    if ((stat.mode & bit) === 0) return folder
+    if (folder === dirname(folder)) return undefined
   }
 }
 
-function startServer(postgres: string, cluster: string, sockets: string, logFile: string, account: Account): number {
+async function initialise(launcher: Launcher, initdb: string, cluster: string): Promise<void> {
+  const [command, args] = launcher.command(initdb, [
+    ...['-D', cluster, '-U', 'radbridge', '-A', 'trust', '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8'],
+  ])
+  try {
+    await promisify(execFile)(command, args, { ...launcher.account, cwd: '/', env: { ...process.env, LC_ALL: 'C', LANG: 'C' } })
+  } catch (cause) {
+    const words = ((cause as { stderr?: string }).stderr ?? '').trim()
+    throw new Error(`the embedded PostgreSQL could not be initialised in ${cluster}. ${words}`, { cause })
+  }
+}
+
+function startServer(launcher: Launcher, postgres: string, cluster: string, sockets: string, logFile: string): number {
   const output = openSync(logFile, 'a', 0o600)
   const settings = {
     listen_addresses: '',
     unix_socket_directories: sockets,
     unix_socket_permissions: '0700',
     max_connections: '100',
-    wal_compression: 'lz4',
-    default_toast_compression: 'lz4',
     max_wal_size: '2GB',
   }
   const flags = Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])
   // Detached: Ctrl-C in a terminal goes to Radbridge alone, which drains its work before it stops the server.
-  const server = spawn(postgres, ['-D', cluster, '-p', String(port), ...flags], {
-    ...account,
+  const [command, args] = launcher.command(postgres, ['-D', cluster, '-p', String(port), ...flags])
+  const server = spawn(command, args, {
+    ...launcher.account,
     cwd: '/',
     detached: true,
     stdio: ['ignore', output, output],

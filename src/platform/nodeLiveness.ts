@@ -18,7 +18,7 @@ export interface NodeLiveness {
  * whose lock can be taken, that is, which are dead: at once at start, then every two seconds.
  */
 export async function startNodeLiveness(database: Database, log: Log): Promise<NodeLiveness> {
-  let session = await openSession(database)
+  let session = await database.connect()
   const { rows } = await session.query<{ id: number }>('insert into node default values returning id')
   const nodeId = rows[0]!.id
   await session.query(`select pg_advisory_lock(${lockClass}, $1)`, [nodeId])
@@ -60,16 +60,10 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
   }
 }
 
-async function openSession(database: Database): Promise<Transaction> {
-  const session = await database.connect()
-  session.on('error', () => {}) // the next query on it fails, and that is acted on
-  return session
-}
-
 async function reopen(database: Database, nodeId: number, workerIds: Set<string>, stopped: () => boolean): Promise<Transaction> {
   for (;;) {
     try {
-      const session = await openSession(database)
+      const session = await database.connect()
       await session.query(`select pg_advisory_lock(${lockClass}, $1)`, [nodeId])
       await session.query(
         `insert into node (id, worker_ids) overriding system value values ($1, $2)

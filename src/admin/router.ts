@@ -1,0 +1,88 @@
+import { type Request, type Response, Router } from 'express'
+import type { Database } from '../platform/database.js'
+import { retryDelivery, retryStudy, type RetryOutcome } from '../pipeline/index.js'
+import { findStudy, listDeliveries, listStudies, studyStates } from './queries.js'
+
+/** The admin REST API. Answers hold study UIDs and states, no patient data. */
+export function adminRouter(database: Database): Router {
+  const router = Router()
+
+  router.get('/studies', async (req, res) => {
+    const state = text(req.query.state)
+    if (state && !studyStates.includes(state)) return problem(res, 400, `state: expected one of ${studyStates.join(', ')}`)
+    const limit = natural(req.query.limit, 100)
+    if (limit === undefined || limit > 1000) return problem(res, 400, 'limit: expected a whole number up to 1000')
+    res.json(await listStudies(database, state, limit))
+  })
+
+  router.get('/studies/:uid', async (req, res) => {
+    const study = await findStudy(database, req.params.uid)
+    if (!study) return problem(res, 404, 'no study of this UID was received')
+    res.json(study)
+  })
+
+  router.get('/studies/:uid/events', async (req, res) => streamEvents(database, req.params.uid, req, res))
+
+  router.post('/studies/:uid/retry', async (req, res) => answerRetry(res, await retryStudy(database, req.params.uid)))
+
+  router.get('/deliveries', async (req, res) => {
+    const state = text(req.query.state)
+    if (state && !['pending', 'delivered', 'dead'].includes(state)) return problem(res, 400, 'state: expected pending, delivered or dead')
+    res.json(await listDeliveries(database, state))
+  })
+
+  router.post('/deliveries/:id/retry', async (req, res) => {
+    const id = natural(req.params.id)
+    if (id === undefined) return problem(res, 400, 'the delivery is named by a number')
+    answerRetry(res, await retryDelivery(database, id))
+  })
+
+  router.use((_req, res) => problem(res, 404, 'there is no such resource'))
+  return router
+}
+
+function answerRetry(res: Response, outcome: RetryOutcome): void {
+  if (outcome === 'not-found') problem(res, 404, 'there is nothing of this name')
+  else if (outcome === 'not-failed') problem(res, 409, 'it has not failed, so there is nothing to take up again')
+  else res.status(202).json({ state: 'queued' })
+}
+
+const eventPollMilliseconds = 500
+const finalStates = ['completed', 'failed', 'ignored']
+
+/** Server-sent events: each entry of the timeline as it is written, until the study has reached its end. */
+async function streamEvents(database: Database, uid: string, req: Request, res: Response): Promise<void> {
+  if (!(await findStudy(database, uid))) return problem(res, 404, 'no study of this UID was received')
+  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+  let last = Number(req.headers['last-event-id'] ?? 0) || 0
+  let gone = false
+  res.on('close', () => (gone = true))
+  while (!gone) {
+    const { rows } = await database.query<{ id: number; revision: number; kind: string; detail: object; at: Date }>(
+      'select id, revision, kind, detail, at from study_event where study_instance_uid = $1 and id > $2 order by id',
+      [uid, last],
+    )
+    for (const { id, ...event } of rows) {
+      res.write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`)
+      last = id
+    }
+    const study = await findStudy(database, uid)
+    if (!study || finalStates.includes(study.state)) break
+    await new Promise(resolve => setTimeout(resolve, eventPollMilliseconds))
+  }
+  res.end()
+}
+
+function problem(res: Response, status: number, detail: string): void {
+  const titles: Readonly<Record<number, string>> = { 400: 'Bad Request', 404: 'Not Found', 409: 'Conflict' }
+  res.status(status).type('application/problem+json').send(JSON.stringify({ type: 'about:blank', title: titles[status], status, detail }))
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+function natural(value: unknown, fallback?: number): number | undefined {
+  if (value === undefined) return fallback
+  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : undefined
+}

@@ -1,0 +1,156 @@
+import { access, constants, mkdir, statfs } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { dirname } from 'node:path'
+import { parseArgs } from 'node:util'
+import pg from 'pg'
+import { request } from 'undici'
+import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
+import { resolveSecret } from '../platform/secret.js'
+import { loadSettings, type Settings } from '../platform/settings.js'
+
+interface Finding {
+  name: string
+  /** undefined: all is well. */
+  problem?: string
+  fix?: string
+}
+
+/** Checks the environment and every endpoint, in plain words with a fix for each failure. Exit code 1 if something is wrong. */
+export async function doctor(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { config: { type: 'string' } } })
+  const settings = loadSettings(process.env, values.config)
+  const endpoints = loadEndpoints(settings.endpointsFile)
+  const findings = await Promise.all([
+    checkNode(),
+    checkDataFolder(settings),
+    checkDatabase(settings),
+    checkPort(settings),
+    ...checkSecrets(endpoints),
+    ...endpoints.destinations.map(checkDestination),
+  ])
+  for (const { name, problem, fix } of findings) {
+    console.log(problem ? `✗ ${name}: ${problem}` : `✓ ${name}`)
+    if (fix) console.log(`    ${fix}`)
+  }
+  const failures = findings.filter(finding => finding.problem).length
+  console.log(failures === 0 ? '\nAll is well.' : `\n${failures} to be mended.`)
+  return failures === 0 ? 0 : 1
+}
+
+async function checkNode(): Promise<Finding> {
+  const [major, minor] = process.versions.node.split('.').map(Number) as [number, number]
+  const name = `Node.js ${process.versions.node}`
+  if (major > 20 || (major === 20 && minor >= 19)) return { name }
+  return { name, problem: 'too old', fix: 'Install Node.js 20.19 or newer.' }
+}
+
+async function checkDataFolder({ dataDirectory, storage }: Settings): Promise<Finding> {
+  const name = `data folder ${dataDirectory}`
+  try {
+    await mkdir(dataDirectory, { recursive: true })
+    await access(dataDirectory, constants.W_OK)
+    const { bavail, bsize } = await statfs(dataDirectory)
+    const free = bavail * bsize
+    if (free >= storage.minimumFreeBytes) return { name: `${name}, ${(free / 1e9).toFixed(1)} GB free` }
+    const problem = `${(free / 1e9).toFixed(1)} GB free, less than storage.minimumFreeBytes: STOW-RS would answer 503`
+    return { name, problem, fix: 'Free some space, or put the data folder on another disk (RADBRIDGE_DATA_DIR).' }
+  } catch (error) {
+    const problem = `cannot be written (${(error as NodeJS.ErrnoException).code})`
+    return { name, problem, fix: `Give this user the right to write into ${dirname(dataDirectory)}, or set RADBRIDGE_DATA_DIR.` }
+  }
+}
+
+async function checkDatabase({ database }: Settings): Promise<Finding> {
+  if (!database.url) return { name: 'database: embedded PostgreSQL in the data folder' }
+  const name = 'database of DATABASE_URL'
+  const client = new pg.Client({ connectionString: database.url, connectionTimeoutMillis: 5000 })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    const { rows } = await client.query<{ server_version_num: string }>('show server_version_num')
+    const version = Math.floor(Number(rows[0]!.server_version_num) / 10000)
+    return version >= 14 ? { name } : { name, problem: `PostgreSQL ${version} is too old`, fix: 'Use PostgreSQL 14 or newer.' }
+  } catch (error) {
+    const problem = `cannot be reached (${(error as NodeJS.ErrnoException).code ?? 'no code'})`
+    return { name, problem, fix: 'Check host, port, user and password in DATABASE_URL, and that the server lets this machine in.' }
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+async function checkPort({ http }: Settings): Promise<Finding> {
+  const name = `HTTP port ${http.port} of ${http.host}`
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const server = createServer()
+      server.once('error', reject)
+      server.listen(http.port, http.host, () => server.close(() => resolve()))
+    })
+    return { name: `${name} is free` }
+  } catch (error) {
+    if (await isRadbridge(`http://${http.host}:${http.port}`)) return { name: `${name}: Radbridge is running and ready there` }
+    const problem = `cannot be used (${(error as NodeJS.ErrnoException).code})`
+    return { name, problem, fix: 'Stop the other program, or set RADBRIDGE_HTTP_PORT to a free port.' }
+  }
+}
+
+async function isRadbridge(url: string): Promise<boolean> {
+  try {
+    const { statusCode, body } = await request(`${url}/readyz`, { headersTimeout: 3000 })
+    await body.dump()
+    return statusCode === 200
+  } catch {
+    return false
+  }
+}
+
+function checkSecrets(endpoints: Endpoints): Finding[] {
+  const references = [
+    ...endpoints.sources.map(source => ({ owner: `source ${source.name}`, reference: source.stow.token })),
+    ...endpoints.destinations.flatMap(destination =>
+      'stow' in destination
+        ? [destination.stow.token, destination.stow.password]
+            .filter(reference => reference !== undefined)
+            .map(reference => ({ owner: `destination ${destination.name}`, reference }))
+        : [],
+    ),
+  ]
+  return references.map(({ owner, reference }) => {
+    const name = `secret ${reference} of ${owner}`
+    try {
+      resolveSecret(reference)
+      return { name }
+    } catch (error) {
+      return { name, problem: (error as Error).message, fix: 'Set the variable, or write the file, for the user that runs Radbridge.' }
+    }
+  })
+}
+
+async function checkDestination(destination: Destination): Promise<Finding> {
+  const name = `destination ${destination.name}`
+  if ('folder' in destination) {
+    try {
+      await mkdir(destination.folder, { recursive: true })
+      await access(destination.folder, constants.W_OK)
+      return { name }
+    } catch (error) {
+      return { name, problem: `the folder cannot be written (${(error as NodeJS.ErrnoException).code})`, fix: 'Check the path and its rights.' }
+    }
+  }
+  try {
+    const token = destination.stow.token ? { Authorization: `Bearer ${resolveSecret(destination.stow.token)}` } : {}
+    const { statusCode, body } = await request(`${destination.stow.url.replace(/\/$/, '')}/studies?limit=1`, {
+      headers: { Accept: 'application/dicom+json', ...token },
+      headersTimeout: 10_000,
+    })
+    await body.dump()
+    if (statusCode === 200 || statusCode === 204) return { name: `${name} answers QIDO-RS` }
+    if (statusCode === 401 || statusCode === 403) {
+      return { name, problem: `refuses our credentials (${statusCode})`, fix: 'Check the token or the user and password of this destination.' }
+    }
+    return { name, problem: `answers ${statusCode} to a QIDO-RS search`, fix: 'Check that the address ends where /studies follows, often in /dicom-web.' }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return { name, problem: `cannot be reached (${code ?? message})`, fix: 'Check host and port, and the firewall between here and there.' }
+  }
+}

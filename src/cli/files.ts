@@ -1,0 +1,36 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { open } from 'node:fs/promises'
+import type { ObjectToDeliver } from '../delivery/index.js'
+import { readPart10Header } from '../dicom/part10.js'
+
+/** All files under the given files and folders, sorted. */
+export async function listFiles(paths: readonly string[]): Promise<string[]> {
+  const lists = await Promise.all(
+    paths.map(async path => {
+      if (!(await stat(path)).isDirectory()) return [path]
+      const names = (await readdir(path)).sort()
+      return listFiles(names.map(name => join(path, name)))
+    }),
+  )
+  return lists.flat()
+}
+
+/** @returns what the file is, or why it is not sent */
+export async function readObject(path: string): Promise<ObjectToDeliver | { path: string; problem: string }> {
+  const handle = await open(path, 'r')
+  try {
+    const { size } = await handle.stat()
+    for (let length = 64 * 1024; ; length *= 4) {
+      const beginning = Buffer.alloc(Math.min(length, size))
+      await handle.read(beginning, 0, beginning.length, 0)
+      const outcome = readPart10Header(beginning, beginning.length === size)
+      if (outcome.outcome === 'incomplete') continue
+      if (outcome.outcome === 'refused') return { path, problem: outcome.detail }
+      const { sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid } = outcome.header
+      return { path, byteLength: size, sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid }
+    }
+  } finally {
+    await handle.close()
+  }
+}

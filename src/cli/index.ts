@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+import { SettingsError } from '../platform/settings.js'
+import { UsageError } from './usageError.js'
+
+const commands: Readonly<Record<string, { summary: string; run: (args: string[]) => Promise<number> }>> = {
+  serve: { summary: 'serve [--config FILE]                     runs the service', run: async args => (await import('./serve.js')).serve(args) },
+  demo: { summary: 'demo [FILE…] [--keep]                     a chest CT through the whole way, in a scratch folder', run: async args => (await import('./demo.js')).demo(args) },
+  send: { summary: 'send FILE… --to URL [--token env:NAME]    sends files and folders by STOW-RS', run: async args => (await import('./send.js')).send(args) },
+  normalize: { summary: 'normalize IN OUT [--json] [--keep-photometric]   decodes one file', run: async args => (await import('./normalize.js')).normalize(args) },
+  doctor: { summary: 'doctor [--config FILE]                    checks the environment and every endpoint', run: async args => (await import('./doctor.js')).doctor(args) },
+} // biome-ignore format: a table
+
+async function main(): Promise<number> {
+  const [name, ...args] = process.argv.slice(2)
+  const command = name ? commands[name] : undefined
+  if (!command) {
+    const asked = name === undefined || ['help', '--help', '-h'].includes(name)
+    const text = ['Usage: radbridge COMMAND', '', ...Object.values(commands).map(c => `  ${c.summary}`)].join('\n')
+    if (asked) console.log(text)
+    else console.error(`radbridge: there is no command ${name}\n\n${text}`)
+    return asked ? 0 : 2
+  }
+  return command.run(args)
+}
+
+main().then(
+  code => {
+    process.exitCode = code
+  },
+  error => {
+    const calledWrongly = error instanceof UsageError || String(error?.code).startsWith('ERR_PARSE_ARGS')
+    if (calledWrongly || error instanceof SettingsError) console.error(`radbridge: ${error.message}`)
+    else console.error(`radbridge: ${error?.message ?? error}${error?.cause?.message ? ` (${error.cause.message})` : ''}`)
+    process.exit(calledWrongly ? 2 : 1)
+  },
+)

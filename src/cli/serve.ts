@@ -1,0 +1,28 @@
+import { parseArgs } from 'node:util'
+import { startService } from '../main.js'
+import { loadEndpoints } from '../platform/endpoints.js'
+import { createLog, errorContext } from '../platform/log.js'
+import { loadSettings } from '../platform/settings.js'
+
+/** Runs the service until SIGINT or SIGTERM. */
+export async function serve(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { config: { type: 'string' } } })
+  const settings = loadSettings(process.env, values.config)
+  const endpoints = loadEndpoints(settings.endpointsFile)
+  const log = createLog(settings.log)
+  process.on('uncaughtException', error => {
+    log.error('unexpected error, stopping', { ...errorContext(error), stack: error.stack })
+    process.exit(70)
+  })
+  const service = await startService(settings, endpoints, log)
+  if (process.stdout.isTTY) {
+    console.log(`\n  DICOMweb  ${service.url}/dicom-web\n  API       ${service.url}/api/studies\n  Health    ${service.url}/readyz\n`)
+  }
+  await new Promise<void>(resolve => {
+    process.once('SIGINT', () => resolve())
+    process.once('SIGTERM', () => resolve())
+  })
+  process.on('SIGINT', () => process.exit(130)) // a second Ctrl-C does not wait
+  await service.stop()
+  return 0
+}

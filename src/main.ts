@@ -1,0 +1,232 @@
+import { randomUUID } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express, { type NextFunction, type Request, type Response } from 'express'
+import { schedule } from 'node-cron'
+import { adminAccess, dicomwebAccess } from './admin/authentication.js'
+import { adminRouter } from './admin/router.js'
+import { referenceProvider } from './analysis/providers/reference/index.js'
+import { BlobStore } from './archive/index.js'
+import { createDeliverer } from './delivery/index.js'
+import { dicomwebRouter } from './dicomweb/index.js'
+import { Ingest } from './ingest/index.js'
+import { pipelineTasks, type PipelineContext, rearmSettling } from './pipeline/index.js'
+import { startPixelPool } from './pixels/pool.js'
+import { lockDataFolder } from './platform/dataFolderLock.js'
+import { type Database, migrate, openDatabase } from './platform/database.js'
+import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
+import type { Endpoints } from './platform/endpoints.js'
+import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
+import { errorContext, type Log } from './platform/log.js'
+import { startNodeLiveness } from './platform/nodeLiveness.js'
+import { packageVersion } from './platform/packageVersion.js'
+import { type Settings, SettingsError } from './platform/settings.js'
+
+export interface Service {
+  /** `http://host:port` */
+  url: string
+  /** Takes no more requests, finishes those in hand and the jobs that are running, then stops everything it started. */
+  stop(): Promise<void>
+}
+
+/** How to stop what has been started; used from the last to the first. */
+type Undo = (() => Promise<void> | void)[]
+
+/** The composition root: settings and endpoints become parts, and the parts a running service. Nothing is wired anywhere else. */
+export async function startService(settings: Settings, endpoints: Endpoints, log: Log): Promise<Service> {
+  refuseOpenAccess(settings, endpoints)
+  mkdirSync(settings.dataDirectory, { recursive: true, mode: 0o755 })
+  const undo: Undo = []
+  const stopAll = async () => {
+    for (const step of undo.splice(0).reverse()) {
+      try {
+        await step()
+      } catch (error) {
+        log.error('stopping: a part did not stop cleanly', errorContext(error))
+      }
+    }
+  }
+  try {
+    undo.push(lockDataFolder(settings.dataDirectory))
+    const database = await openOrStartDatabase(settings, log, undo)
+    await migrate(database, log)
+    await migrateJobs(database, log)
+    const blobs = await BlobStore.open(settings.storageDirectory)
+    const liveness = await startNodeLiveness(database, log)
+    undo.push(() => liveness.stop())
+
+    const context = await pipelineContext(settings, endpoints, database, blobs, log, undo)
+    if (liveness.alone) {
+      const studies = await rearmSettling(database, settings.study.quietSeconds)
+      if (studies > 0) log.info('quiet periods start anew after the restart', { studies })
+    }
+    const stopJobs = await startJobs(database, pipelineTasks(context), liveness, log)
+    undo.push(stopJobs)
+    const nightly = schedule('17 3 * * *', () => void addJob(database, 'purge', {}, { key: 'purge' }).catch(() => {}))
+    undo.push(async () => nightly.stop())
+
+    const { server, drain } = await listen(settings, endpoints, { database, blobs, log }, undo)
+    const { port } = server.address() as AddressInfo
+    const host = settings.http.host.includes(':') ? `[${settings.http.host}]` : settings.http.host
+    const url = `http://${host}:${port}`
+    log.info('Radbridge is ready', {
+      version: packageVersion,
+      dicomweb: `${url}/dicom-web`,
+      api: `${url}/api/studies`,
+      data: settings.dataDirectory,
+      routes: endpoints.routes.map(route => route.name),
+    })
+    return {
+      url,
+      async stop() {
+        log.info('stopping: finishing the requests and jobs in hand')
+        await drain()
+        await stopAll()
+        log.info('stopped')
+      },
+    }
+  } catch (error) {
+    await stopAll()
+    throw error
+  }
+}
+
+function refuseOpenAccess(settings: Settings, endpoints: Endpoints): void {
+  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(settings.http.host)
+  if (loopback) return
+  const missing = [
+    ...(settings.auth.adminToken ? [] : ['an administrator token (RADBRIDGE_ADMIN_TOKEN)']),
+    ...(endpoints.sources.length > 0 ? [] : ['a source with a token (endpoints file)']),
+  ]
+  if (missing.length === 0) return
+  throw new SettingsError(
+    `http.host is ${settings.http.host}, which others can reach, and patient data would be open to them. ` +
+      `Configure ${missing.join(' and ')}, or listen on 127.0.0.1.`,
+  )
+}
+
+async function openOrStartDatabase(settings: Settings, log: Log, undo: Undo): Promise<Database> {
+  let connection: Parameters<typeof openDatabase>[0] | undefined = settings.database.url
+  if (!connection) {
+    const postgres = await startEmbeddedPostgres(settings.dataDirectory, log)
+    undo.push(() => postgres.stop())
+    connection = postgres.connection
+  }
+  const database = openDatabase(connection, log)
+  undo.push(() => database.end())
+  return database
+}
+
+async function pipelineContext(
+  settings: Settings,
+  endpoints: Endpoints,
+  database: Database,
+  blobs: BlobStore,
+  log: Log,
+  undo: Undo,
+): Promise<PipelineContext> {
+  const pixels = startPixelPool(settings.analysis.workers)
+  undo.push(() => pixels.close())
+  const reference = referenceProvider()
+  undo.push(() => reference.close())
+  const deliverers = new Map(endpoints.destinations.map(destination => [destination.name, createDeliverer(destination)]))
+  undo.push(async () => void (await Promise.all([...deliverers.values()].map(deliverer => deliverer.close()))))
+  return {
+    database,
+    blobs,
+    pixels,
+    endpoints,
+    providers: new Map([
+      ['reference', reference],
+      ...endpoints.providers.map(provider => [provider.name, reference] as const), // the only kind there is
+    ]),
+    deliverers,
+    quietSeconds: settings.study.quietSeconds,
+    deviceSerialNumber: await installationId(database),
+    softwareVersion: packageVersion,
+    log,
+  }
+}
+
+/** Made once for each database; it is the Device Serial Number of what this installation writes. */
+async function installationId(database: Database): Promise<string> {
+  await database.query(`insert into setting (name, value) values ('installation', $1) on conflict do nothing`, [randomUUID().slice(0, 8)])
+  const { rows } = await database.query<{ value: string }>(`select value from setting where name = 'installation'`)
+  return rows[0]!.value
+}
+
+interface HttpParts {
+  database: Database
+  blobs: BlobStore
+  log: Log
+}
+
+async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts, undo: Undo) {
+  let draining = false
+  const ingest = new Ingest({
+    ...parts,
+    quietSeconds: settings.study.quietSeconds,
+    duplicatePolicy: settings.study.duplicatePolicy,
+    maxInstanceBytes: settings.stow.maxInstanceBytes,
+    minimumFreeBytes: settings.storage.minimumFreeBytes,
+  })
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.get('/healthz', (_req, res) => void res.json({ status: 'alive' }))
+  app.get('/readyz', async (_req, res) => {
+    const problem = draining ? 'the service is stopping' : await ingest.unavailableBecause()
+    res.status(problem ? 503 : 200).json(problem ? { status: 'not ready', reason: problem } : { status: 'ready' })
+  })
+  app.use(
+    '/dicom-web',
+    dicomwebAccess(endpoints.sources, settings.auth.adminToken),
+    dicomwebRouter({ ...parts, ingest, limits: settings.stow, draining: () => draining }),
+  )
+  app.use('/api', adminAccess(settings.auth.adminToken), adminRouter(parts.database))
+  app.use((_req: Request, res: Response) => void answerProblem(res, 404, 'Not Found', 'there is no such resource'))
+  app.use((error: Error & { status?: number }, _req: Request, res: Response, _next: NextFunction) => {
+    const status = error.status && error.status < 500 ? error.status : 500
+    if (status === 500) parts.log.error('a request failed', errorContext(error))
+    const detail = status === 500 ? 'the request failed on our side; the log says why' : 'the request could not be read'
+    if (res.headersSent) res.destroy()
+    else answerProblem(res, status, status === 500 ? 'Internal Server Error' : 'Bad Request', detail)
+  })
+
+  const server = createServer({ requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 65_000, noDelay: true }, app)
+  // A connection on which nothing moves in either direction is given up, also while an answer is being written.
+  server.setTimeout(Math.max(30, settings.stow.idleSeconds * 2) * 1000)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', error =>
+      reject(
+        (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+          ? new SettingsError(`port ${settings.http.port} of ${settings.http.host} is in use by another program; set RADBRIDGE_HTTP_PORT`)
+          : error,
+      ),
+    )
+    server.listen(settings.http.port, settings.http.host, resolve)
+  })
+  undo.push(() => closeServer(server))
+  return {
+    server,
+    drain: () => {
+      draining = true
+      return closeServer(server)
+    },
+  }
+}
+
+/** Stops listening and waits for the requests in hand. */
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise<void>(resolve => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const idle = setInterval(() => server.closeIdleConnections(), 100)
+  await closed
+  clearInterval(idle)
+}
+
+function answerProblem(res: Response, status: number, title: string, detail: string): void {
+  res.status(status).type('application/problem+json').send(JSON.stringify({ type: 'about:blank', title, status, detail }))
+}

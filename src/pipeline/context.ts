@@ -1,0 +1,37 @@
+import type { Provider } from '../analysis/provider.js'
+import type { BlobStore } from '../archive/index.js'
+import type { Deliverer } from '../delivery/index.js'
+import type { PixelPool } from '../pixels/pool.js'
+import type { Database } from '../platform/database.js'
+import type { Endpoints } from '../platform/endpoints.js'
+import type { Log } from '../platform/log.js'
+
+/** What the steps of the pipeline work with. */
+export interface PipelineContext {
+  database: Database
+  blobs: BlobStore
+  pixels: PixelPool
+  endpoints: Endpoints
+  providers: ReadonlyMap<string, Provider>
+  deliverers: ReadonlyMap<string, Deliverer>
+  quietSeconds: number
+  /** Serial number of this installation, written into results. */
+  deviceSerialNumber: string
+  softwareVersion: string
+  log: Log
+}
+
+/** Analyses run in so many lanes; those of one lane one after another. */
+const analysisLanes = 2
+
+/** Queue of a study's analysis, so that a few long ones do not take all workers from receiving and delivering. */
+export function analysisQueue(study: string): string {
+  let sum = 0
+  for (const character of study) sum = (sum * 31 + character.charCodeAt(0)) >>> 0
+  return `analyze:${sum % analysisLanes}`
+}
+
+/** Queue of deliveries to a destination: one that does not answer holds up no other. */
+export function deliveryQueue(destination: string, delivery: number): string {
+  return `deliver:${destination}:${delivery % 2}`
+}

@@ -1,0 +1,22 @@
+import type { Tasks } from '../platform/jobs.js'
+import { analyze } from './analyze.js'
+import type { PipelineContext } from './context.js'
+import { deliver } from './deliver.js'
+import { purge } from './purge.js'
+import { report } from './report.js'
+import { settle } from './settle.js'
+
+export type { PipelineContext } from './context.js'
+export { rearmSettling } from './rearmSettling.js'
+export { retryDelivery, retryStudy, type RetryOutcome } from './retry.js'
+
+/** The steps of the pipeline as jobs. */
+export function pipelineTasks(context: PipelineContext): Tasks {
+  return {
+    settle: payload => settle(payload, context),
+    analyze: (payload, job) => analyze(payload, job, context),
+    report: (payload, job) => report(payload, job, context),
+    deliver: (payload, job) => deliver(payload, job, context),
+    purge: () => purge(context),
+  }
+}

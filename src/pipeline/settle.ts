@@ -1,0 +1,57 @@
+import { addEvidence, changeState, findRevision } from '../archive/index.js'
+import { type Transaction, transaction } from '../platform/database.js'
+import { addJob, type JobPayloads } from '../platform/jobs.js'
+import { chooseRoute, readTraits } from './chooseRoute.js'
+import { analysisQueue, type PipelineContext } from './context.js'
+
+/** Nothing arrived for a quiet period: the study counts as complete, and a route is chosen for it. */
+export async function settle({ study }: JobPayloads['settle'], context: PipelineContext): Promise<void> {
+  await transaction(context.database, async tx => {
+    const current = await findRevision(tx, study, undefined, true)
+    if (current?.state !== 'receiving') return
+    const { revision } = current
+    const wait = await quietPeriodLeft(tx, study, context.quietSeconds)
+    if (wait > 0) {
+      await addJob(tx, 'settle', { study }, { key: `settle:${study}`, runAt: new Date(Date.now() + wait * 1000) })
+      return
+    }
+    await addEvidence(tx, [study], {
+      kind: 'presumed',
+      reason: `nothing arrived for ${context.quietSeconds} s`,
+      at: new Date().toISOString(),
+    })
+    await supersedeEarlier(tx, study, revision)
+    if (current.inconsistent) return changeState(tx, study, revision, 'failed', { reason: current.inconsistent })
+
+    const choice = chooseRoute(context.endpoints.routes, await readTraits(tx, study))
+    if ('reason' in choice) return changeState(tx, study, revision, 'ignored', { reason: choice.reason })
+    await changeState(tx, study, revision, 'settled', { route: choice.route.name })
+    await tx.query(
+      `insert into analysis (study_instance_uid, revision, route, provider, status) values ($1, $2, $3, $4, 'running')
+       on conflict do nothing`,
+      [study, revision, choice.route.name, choice.route.analysis.primary],
+    )
+    await addJob(tx, 'analyze', { study, revision }, { key: `analyze:${study}:${revision}`, queue: analysisQueue(study) })
+  })
+}
+
+/** Seconds until the quiet period ends, by the database's clock; a few milliseconds do not count. */
+async function quietPeriodLeft(tx: Transaction, study: string, quietSeconds: number): Promise<number> {
+  const { rows } = await tx.query<{ left: number }>(
+    `select $2 - extract(epoch from clock_timestamp() - last_instance_at)::float8 as left from study where study_instance_uid = $1`,
+    [study, quietSeconds],
+  )
+  const left = rows[0]?.left ?? 0
+  return left > 0.05 ? left : 0
+}
+
+/** What has not been reported of earlier revisions will not be: the newer one holds their images too. */
+async function supersedeEarlier(tx: Transaction, study: string, revision: number): Promise<void> {
+  const { rows } = await tx.query<{ revision: number }>(
+    `select revision from study_revision where study_instance_uid = $1 and revision < $2 and state in ('settled', 'analyzing', 'reporting')`,
+    [study, revision],
+  )
+  for (const earlier of rows) {
+    await changeState(tx, study, earlier.revision, 'superseded', { reason: `revision ${revision} has more images` })
+  }
+}
