@@ -11,10 +11,10 @@ import { BlobStore } from './archive/index.js'
 import { createDeliverer } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
 import { Ingest } from './ingest/index.js'
-import { pipelineTasks, type PipelineContext, rearmSettling } from './pipeline/index.js'
+import { type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
 import { startPixelPool } from './pixels/pool.js'
-import { lockDataFolder } from './platform/dataFolderLock.js'
 import { type Database, migrate, openDatabase } from './platform/database.js'
+import { lockDataFolder } from './platform/dataFolderLock.js'
 import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
 import type { Endpoints } from './platform/endpoints.js'
 import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
@@ -130,7 +130,9 @@ async function pipelineContext(
   undo.push(() => pixels.close())
   const reference = referenceProvider()
   undo.push(() => reference.close())
-  const deliverers = new Map(endpoints.destinations.map(destination => [destination.name, createDeliverer(destination)]))
+  const deliverers = new Map(
+    endpoints.destinations.map(destination => [destination.name, createDeliverer(destination)]),
+  )
   undo.push(async () => void (await Promise.all([...deliverers.values()].map(deliverer => deliverer.close()))))
   return {
     database,
@@ -151,7 +153,9 @@ async function pipelineContext(
 
 /** Made once for each database; it is the Device Serial Number of what this installation writes. */
 async function installationId(database: Database): Promise<string> {
-  await database.query(`insert into setting (name, value) values ('installation', $1) on conflict do nothing`, [randomUUID().slice(0, 8)])
+  await database.query(`insert into setting (name, value) values ('installation', $1) on conflict do nothing`, [
+    randomUUID().slice(0, 8),
+  ])
   const { rows } = await database.query<{ value: string }>(`select value from setting where name = 'installation'`)
   return rows[0]!.value
 }
@@ -194,14 +198,19 @@ async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts
     else answerProblem(res, status, status === 500 ? 'Internal Server Error' : 'Bad Request', detail)
   })
 
-  const server = createServer({ requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 65_000, noDelay: true }, app)
+  const server = createServer(
+    { requestTimeout: 0, headersTimeout: 30_000, keepAliveTimeout: 65_000, noDelay: true },
+    app,
+  )
   // A connection on which nothing moves in either direction is given up, also while an answer is being written.
   server.setTimeout(Math.max(30, settings.stow.idleSeconds * 2) * 1000)
   await new Promise<void>((resolve, reject) => {
     server.once('error', error =>
       reject(
         (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-          ? new SettingsError(`port ${settings.http.port} of ${settings.http.host} is in use by another program; set RADBRIDGE_HTTP_PORT`)
+          ? new SettingsError(
+              `port ${settings.http.port} of ${settings.http.host} is in use by another program; set RADBRIDGE_HTTP_PORT`,
+            )
           : error,
       ),
     )
@@ -228,5 +237,8 @@ async function closeServer(server: Server): Promise<void> {
 }
 
 function answerProblem(res: Response, status: number, title: string, detail: string): void {
-  res.status(status).type('application/problem+json').send(JSON.stringify({ type: 'about:blank', title, status, detail }))
+  res
+    .status(status)
+    .type('application/problem+json')
+    .send(JSON.stringify({ type: 'about:blank', title, status, detail }))
 }

@@ -1,8 +1,15 @@
 import type { Queryable } from '../platform/database.js'
 
 export const studyStates: readonly string[] = [
-  'receiving', 'settled', 'analyzing', 'reporting', 'delivering', 'completed', 'failed', 'ignored',
-] // biome-ignore format: a list
+  'receiving',
+  'settled',
+  'analyzing',
+  'reporting',
+  'delivering',
+  'completed',
+  'failed',
+  'ignored',
+]
 
 /** A study with all that happened to it. */
 export interface StudyDetail {
@@ -14,7 +21,13 @@ export interface StudyDetail {
   instances: number
   receivedAt: Date
   lastInstanceAt: Date
-  revisions: { revision: number; state: string; reason: string | null; settledAt: Date | null; finishedAt: Date | null }[]
+  revisions: {
+    revision: number
+    state: string
+    reason: string | null
+    settledAt: Date | null
+    finishedAt: Date | null
+  }[]
   timeline: { revision: number; kind: string; detail: object; at: Date }[]
   analyses: {
     revision: number
@@ -113,8 +126,9 @@ const selectDeliveries = `select id, study_instance_uid "studyInstanceUid", revi
   attempts, last_error "lastError", next_attempt_at "nextAttemptAt", delivered_at "deliveredAt" from delivery`
 
 export async function listDeliveries(db: Queryable, state: string | undefined): Promise<Delivery[]> {
-  const { rows } = await db.query<Delivery>(`${selectDeliveries} where $1::text is null or state = $1 order by id desc limit 1000`, [
-    state ?? null,
-  ])
+  const { rows } = await db.query<Delivery>(
+    `${selectDeliveries} where $1::text is null or state = $1 order by id desc limit 1000`,
+    [state ?? null],
+  )
   return rows
 }

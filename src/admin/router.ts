@@ -1,6 +1,6 @@
 import { type Request, type Response, Router } from 'express'
+import { type RetryOutcome, retryDelivery, retryStudy } from '../pipeline/index.js'
 import type { Database } from '../platform/database.js'
-import { retryDelivery, retryStudy, type RetryOutcome } from '../pipeline/index.js'
 import { findStudy, listDeliveries, listStudies, studyStates } from './queries.js'
 
 /** The admin REST API. Answers hold study UIDs and states, no patient data. */
@@ -9,7 +9,8 @@ export function adminRouter(database: Database): Router {
 
   router.get('/studies', async (req, res) => {
     const state = text(req.query.state)
-    if (state && !studyStates.includes(state)) return problem(res, 400, `state: expected one of ${studyStates.join(', ')}`)
+    if (state && !studyStates.includes(state))
+      return problem(res, 400, `state: expected one of ${studyStates.join(', ')}`)
     const limit = natural(req.query.limit, 100)
     if (limit === undefined || limit > 1000) return problem(res, 400, 'limit: expected a whole number up to 1000')
     res.json(await listStudies(database, state, limit))
@@ -27,7 +28,8 @@ export function adminRouter(database: Database): Router {
 
   router.get('/deliveries', async (req, res) => {
     const state = text(req.query.state)
-    if (state && !['pending', 'delivered', 'dead'].includes(state)) return problem(res, 400, 'state: expected pending, delivered or dead')
+    if (state && !['pending', 'delivered', 'dead'].includes(state))
+      return problem(res, 400, 'state: expected pending, delivered or dead')
     res.json(await listDeliveries(database, state))
   })
 
@@ -75,7 +77,10 @@ async function streamEvents(database: Database, uid: string, req: Request, res: 
 
 function problem(res: Response, status: number, detail: string): void {
   const titles: Readonly<Record<number, string>> = { 400: 'Bad Request', 404: 'Not Found', 409: 'Conflict' }
-  res.status(status).type('application/problem+json').send(JSON.stringify({ type: 'about:blank', title: titles[status], status, detail }))
+  res
+    .status(status)
+    .type('application/problem+json')
+    .send(JSON.stringify({ type: 'about:blank', title: titles[status], status, detail }))
 }
 
 function text(value: unknown): string | undefined {

@@ -31,28 +31,31 @@ export function makeStack(images: readonly NormalizedImage[]): Stack | undefined
   if (!largest) return undefined
   const defects: string[] = []
   const otherwise = usable.length - largest.length
-  if (otherwise > 0) defects.push(`${otherwise} slices have another orientation, size or pixel spacing and were left out`)
+  if (otherwise > 0)
+    defects.push(`${otherwise} slices have another orientation, size or pixel spacing and were left out`)
 
   const { rowDirection, columnDirection } = largest[0]!.geometry!
   const normal = cross(rowDirection, columnDirection)
   const along = (image: NormalizedImage) => dot(image.geometry!.position, normal)
   const sorted = [...largest].sort((a, b) => along(a) - along(b) || (a.sopInstanceUid < b.sopInstanceUid ? -1 : 1))
   const distinct = sorted.filter((image, i) => i === 0 || along(image) - along(sorted[i - 1]!) > 0.01)
-  if (distinct.length < sorted.length) defects.push(`${sorted.length - distinct.length} slices lie at the position of another one`)
+  if (distinct.length < sorted.length)
+    defects.push(`${sorted.length - distinct.length} slices lie at the position of another one`)
 
   const distances = distinct.slice(1).map((image, i) => along(image) - along(distinct[i]!))
   const sliceSpacing = median(distances) ?? largest[0]!.geometry!.sliceThickness ?? 1
   const missing = distances.reduce((sum, d) => sum + (d > 1.5 * sliceSpacing ? Math.round(d / sliceSpacing) - 1 : 0), 0)
   if (missing > 0) defects.push(`${missing} slices are missing between the first and the last`)
-  else if (distances.some(d => Math.abs(d - sliceSpacing) > 0.1 * sliceSpacing)) defects.push('the distance between slices is uneven')
+  else if (distances.some(d => Math.abs(d - sliceSpacing) > 0.1 * sliceSpacing))
+    defects.push('the distance between slices is uneven')
   return { images: distinct, normal, sliceSpacing, defects }
 }
 
-export function cross(a: Vec3, b: Vec3): Vec3 {
+function cross(a: Vec3, b: Vec3): Vec3 {
   return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
-export function dot(a: Vec3, b: Vec3): number {
+function dot(a: Vec3, b: Vec3): number {
   return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 

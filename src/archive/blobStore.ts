@@ -1,6 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import { createReadStream, type ReadStream } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
-import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 
 /** A blob's name within the store. It is made by us from time and chance; nothing a sender says becomes a path. */
@@ -84,7 +84,8 @@ export class BlobStore {
     if (created) {
       // The new folder's own name must be durable in its parent, and so on up to the store.
       const parts = folder.split('/')
-      for (let depth = parts.length - 1; depth >= 0; depth--) await syncFolder(join(this.directory, ...parts.slice(0, depth)))
+      for (let depth = parts.length - 1; depth >= 0; depth--)
+        await syncFolder(join(this.directory, ...parts.slice(0, depth)))
     }
     if (this.madeFolders.size > 100) this.madeFolders.clear()
     this.madeFolders.add(folder)

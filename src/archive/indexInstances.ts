@@ -27,11 +27,39 @@ export type IndexOutcome =
   | { outcome: 'refused'; reason: number; detail: string }
 
 /** Attributes of the patient and the study that QIDO-RS returns and that results copy (PS3.18 table 10.6.3-3, PS3.3 C.7.1, C.7.2). */
-export const studyLevelTags = [
-  '00080020', '00080030', '00080050', '00080051', '00080090', '00080201', '00081030', '00081032', '00100010', '00100020',
-  '00100021', '00100030', '00100032', '00100040', '00101010', '00101020', '00101030', '0020000D', '00200010',
-] // biome-ignore format: a table
-const seriesLevelTags = ['00080060', '00080021', '00080031', '0008103E', '00180015', '0020000E', '00200011', '00400244', '00400245', '00400275']
+const studyLevelTags = [
+  '00080020',
+  '00080030',
+  '00080050',
+  '00080051',
+  '00080090',
+  '00080201',
+  '00081030',
+  '00081032',
+  '00100010',
+  '00100020',
+  '00100021',
+  '00100030',
+  '00100032',
+  '00100040',
+  '00101010',
+  '00101020',
+  '00101030',
+  '0020000D',
+  '00200010',
+]
+const seriesLevelTags = [
+  '00080060',
+  '00080021',
+  '00080031',
+  '0008103E',
+  '00180015',
+  '0020000E',
+  '00200011',
+  '00400244',
+  '00400245',
+  '00400275',
+]
 
 /**
  * Puts instances into the index: studies, series and instances with one statement each, whatever their number.
@@ -54,7 +82,10 @@ export async function indexInstances(tx: Transaction, batch: readonly InstanceTo
     if (revision !== undefined) return { outcome: 'stored', revision }
     const other = present.get(instance.sopInstanceUid)
     if (!other) throw new Error('the instance was neither stored nor found')
-    if (other.study_instance_uid !== instance.studyInstanceUid || other.series_instance_uid !== instance.seriesInstanceUid) {
+    if (
+      other.study_instance_uid !== instance.studyInstanceUid ||
+      other.series_instance_uid !== instance.seriesInstanceUid
+    ) {
       return refused('this SOP Instance UID is stored in another study or series')
     }
     const outcome = other.sha256.equals(instance.sha256) ? 'identical' : 'different'
@@ -72,9 +103,10 @@ function refused(detail: string): IndexOutcome {
  */
 export async function replaceInstance(tx: Transaction, instance: InstanceToIndex): Promise<BlobKey> {
   await lockStudies(tx, [instance.studyInstanceUid])
-  const { rows } = await tx.query<{ blob_key: BlobKey }>('select blob_key from instance where sop_instance_uid = $1 for update', [
-    instance.sopInstanceUid,
-  ])
+  const { rows } = await tx.query<{ blob_key: BlobKey }>(
+    'select blob_key from instance where sop_instance_uid = $1 for update',
+    [instance.sopInstanceUid],
+  )
   await openRevisions(tx, [instance.studyInstanceUid])
   await tx.query(
     `update instance i set blob_key = $2, byte_length = $3, sha256 = $4, header = $5, transfer_syntax_uid = $6, warning = $7,
@@ -95,7 +127,8 @@ export async function replaceInstance(tx: Transaction, instance: InstanceToIndex
 
 async function insertStudies(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<void> {
   const first = new Map<string, InstanceToIndex>()
-  for (const instance of batch) if (!first.has(instance.studyInstanceUid)) first.set(instance.studyInstanceUid, instance)
+  for (const instance of batch)
+    if (!first.has(instance.studyInstanceUid)) first.set(instance.studyInstanceUid, instance)
   const rows = [...first.values()].sort(byUid(i => i.studyInstanceUid)).map(({ studyInstanceUid, header }) => ({
     study_instance_uid: studyInstanceUid,
     attributes: pick(header, studyLevelTags),
@@ -150,7 +183,8 @@ async function markInconsistentStudies(tx: Transaction, batch: readonly Instance
 
 async function insertSeries(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<void> {
   const first = new Map<string, InstanceToIndex>()
-  for (const instance of batch) if (!first.has(instance.seriesInstanceUid)) first.set(instance.seriesInstanceUid, instance)
+  for (const instance of batch)
+    if (!first.has(instance.seriesInstanceUid)) first.set(instance.seriesInstanceUid, instance)
   const rows = [...first.values()].sort(byUid(i => i.seriesInstanceUid)).map(instance => ({
     series_instance_uid: instance.seriesInstanceUid,
     study_instance_uid: instance.studyInstanceUid,
@@ -200,8 +234,16 @@ async function insertInstances(tx: Transaction, batch: readonly InstanceToIndex[
     header: instance.header,
     warning: instance.warning ?? null,
   }))
-  await lockStudies(tx, rows.map(row => row.study_instance_uid))
-  const { rows: inserted } = await tx.query<{ blob_key: BlobKey; study_instance_uid: string; origin: string; revision: number }>(
+  await lockStudies(
+    tx,
+    rows.map(row => row.study_instance_uid),
+  )
+  const { rows: inserted } = await tx.query<{
+    blob_key: BlobKey
+    study_instance_uid: string
+    origin: string
+    revision: number
+  }>(
     `insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, source, sop_class_uid,
                            transfer_syntax_uid, instance_number, blob_key, byte_length, sha256, header, warning)
      select r.sop_instance_uid, r.series_instance_uid, r.study_instance_uid,
@@ -216,13 +258,18 @@ async function insertInstances(tx: Transaction, batch: readonly InstanceToIndex[
      returning blob_key, study_instance_uid, origin, revision`,
     [json(rows)],
   )
-  await openRevisions(tx, inserted.filter(row => row.origin === 'received').map(row => row.study_instance_uid))
+  await openRevisions(
+    tx,
+    inserted.filter(row => row.origin === 'received').map(row => row.study_instance_uid),
+  )
   return new Map(inserted.map(row => [row.blob_key, row.revision]))
 }
 
 /** Settling and receiving of one study see each other one after the other. */
 async function lockStudies(tx: Transaction, uids: readonly string[]): Promise<void> {
-  await tx.query('select 1 from study where study_instance_uid = any ($1) order by study_instance_uid for update', [[...new Set(uids)]])
+  await tx.query('select 1 from study where study_instance_uid = any ($1) order by study_instance_uid for update', [
+    [...new Set(uids)],
+  ])
 }
 
 /** Notes that something arrived for these studies, and opens the next revision of each that had settled. */

@@ -46,6 +46,8 @@ export async function findInstances(
 }
 
 export async function findInstance(db: Queryable, sopInstanceUid: string): Promise<StoredInstance | undefined> {
-  const { rows } = await db.query<StoredInstance>(`select ${columns} from instance where sop_instance_uid = $1`, [sopInstanceUid])
+  const { rows } = await db.query<StoredInstance>(`select ${columns} from instance where sop_instance_uid = $1`, [
+    sopInstanceUid,
+  ])
   return rows[0]
 }

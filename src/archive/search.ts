@@ -43,13 +43,35 @@ const matchable: Readonly<Record<string, { sql: string; by: Matching; level: num
 }
 
 /** Required return attributes that come from the stored study (PS3.18 table 10.6.3-3); computed ones are added. */
-const studyReturn = ['00080020', '00080030', '00080050', '00080090', '00080201', '00100010', '00100020', '00100030', '00100040', '0020000D', '00200010'] // biome-ignore format: a table
+const studyReturn = [
+  '00080020',
+  '00080030',
+  '00080050',
+  '00080090',
+  '00080201',
+  '00100010',
+  '00100020',
+  '00100030',
+  '00100040',
+  '0020000D',
+  '00200010',
+]
 const seriesReturn = ['00080060', '00080201', '0008103E', '0020000E', '00200011', '00400244', '00400245', '00400275']
 const instanceReturn = ['00080016', '00080018', '00080201', '00200013', '00280010', '00280011', '00280100', '00280008']
 const emptyVr: Readonly<Record<string, string>> = {
-  '00080020': 'DA', '00080030': 'TM', '00080050': 'SH', '00080090': 'PN', '00100010': 'PN', '00100020': 'LO',
-  '00100030': 'DA', '00100040': 'CS', '00200010': 'SH', '00080060': 'CS', '00200011': 'IS', '00200013': 'IS',
-} // biome-ignore format: a table
+  '00080020': 'DA',
+  '00080030': 'TM',
+  '00080050': 'SH',
+  '00080090': 'PN',
+  '00100010': 'PN',
+  '00100020': 'LO',
+  '00100030': 'DA',
+  '00100040': 'CS',
+  '00200010': 'SH',
+  '00080060': 'CS',
+  '00200011': 'IS',
+  '00200013': 'IS',
+}
 
 export async function searchStudies(db: Queryable, query: QidoQuery): Promise<Page> {
   const { where, values, limit, offset, include } = readQuery(query, 0)
@@ -99,7 +121,9 @@ export async function searchInstances(db: Queryable, query: QidoQuery): Promise<
   )
   return page(rows, limit, query, row => ({
     ...(query.study ? pick(row.study_attributes, ['0020000D']) : select(row.study_attributes, studyReturn, include)),
-    ...(query.series ? pick(row.series_attributes, ['0020000E']) : select(row.series_attributes, seriesReturn, include)),
+    ...(query.series
+      ? pick(row.series_attributes, ['0020000E'])
+      : select(row.series_attributes, seriesReturn, include)),
     ...select(row.header, instanceReturn, include),
   }))
 }
@@ -125,7 +149,8 @@ function readQuery(query: QidoQuery, level: number) {
   for (const [name, value] of query.parameters) {
     if (name === 'limit') limit = Math.min(natural(name, value), maximumResults)
     else if (name === 'offset') offset = natural(name, value)
-    else if (name === 'fuzzymatching') continue // literal matching, told by a Warning header
+    else if (name === 'fuzzymatching')
+      continue // literal matching, told by a Warning header
     else if (name === 'includefield') addIncluded(include, value)
     else {
       const condition = matchingCondition(name, value, level, bind)
@@ -155,7 +180,12 @@ function toTag(field: string): string | undefined {
 }
 
 /** @returns undefined for an attribute that is not matched here; unknown ones are ignored, as PS3.18 8.3.4.1 allows */
-function matchingCondition(name: string, value: string, level: number, bind: (value: unknown) => string): string | undefined {
+function matchingCondition(
+  name: string,
+  value: string,
+  level: number,
+  bind: (value: unknown) => string,
+): string | undefined {
   const tag = toTag(name)
   const attribute = tag ? matchable[tag] : undefined
   if (!attribute || attribute.level > level || value === '' || value === '*') return undefined
@@ -167,13 +197,18 @@ function matchingCondition(name: string, value: string, level: number, bind: (va
     case 'modalities':
       return `exists (select from series m where m.study_instance_uid = ${sql} and m.modality = any (${bind(value.split(/[,\\]/))}))`
     case 'date': {
-      const [from, to] = value.includes('-') ? [value.slice(0, value.indexOf('-')), value.slice(value.indexOf('-') + 1)] : [value, value]
-      if (!/^[0-9.:]*$/.test(from + to)) throw new QueryProblem(`${name}: expected a value or a range, for example 20250101-20250131`)
+      const [from, to] = value.includes('-')
+        ? [value.slice(0, value.indexOf('-')), value.slice(value.indexOf('-') + 1)]
+        : [value, value]
+      if (!/^[0-9.:]*$/.test(from + to))
+        throw new QueryProblem(`${name}: expected a value or a range, for example 20250101-20250131`)
       const bounds = [from && `${sql} >= ${bind(from)}`, to && `${sql} <= ${bind(`${to}~`)}`].filter(Boolean)
       return bounds.length > 0 ? `(${bounds.join(' and ')})` : undefined
     }
     case 'name':
-      return /[*?]/.test(value) ? `${sql} ilike ${bind(likePattern(value))}` : `lower(${sql}) = any (${bind(nameForms(value))})`
+      return /[*?]/.test(value)
+        ? `${sql} ilike ${bind(likePattern(value))}`
+        : `lower(${sql}) = any (${bind(nameForms(value))})`
     case 'text':
       return /[*?]/.test(value) ? `${sql} like ${bind(likePattern(value))}` : `${sql} = ${bind(value)}`
   }
@@ -186,10 +221,17 @@ function nameForms(value: string): string[] {
 }
 
 function likePattern(value: string): string {
-  return value.replace(/[\\%_]/g, '\\$&').replace(/\*+/g, '%').replaceAll('?', '_')
+  return value
+    .replace(/[\\%_]/g, '\\$&')
+    .replace(/\*+/g, '%')
+    .replaceAll('?', '_')
 }
 
-function select(dataset: DicomJson, required: readonly string[], include: { all: boolean; tags: Set<string> }): DicomJson {
+function select(
+  dataset: DicomJson,
+  required: readonly string[],
+  include: { all: boolean; tags: Set<string> },
+): DicomJson {
   if (include.all) return dataset
   const selected = pick(dataset, [...required, ...include.tags])
   for (const tag of required) if (!selected[tag] && emptyVr[tag]) selected[tag] = { vr: emptyVr[tag] }

@@ -71,7 +71,13 @@ export async function changeState(
 }
 
 /** @param detail must hold no patient data */
-export async function addEvent(tx: Queryable, study: string, revision: number, kind: string, detail: object = {}): Promise<void> {
+export async function addEvent(
+  tx: Queryable,
+  study: string,
+  revision: number,
+  kind: string,
+  detail: object = {},
+): Promise<void> {
   await tx.query('insert into study_event (study_instance_uid, revision, kind, detail) values ($1, $2, $3, $4)', [
     study,
     revision,
@@ -81,7 +87,11 @@ export async function addEvent(tx: Queryable, study: string, revision: number, k
 }
 
 /** Adds evidence of completeness to the newest revision of each study, once for each reason. */
-export async function addEvidence(db: Queryable, studies: readonly string[], evidence: CompletenessEvidence): Promise<void> {
+export async function addEvidence(
+  db: Queryable,
+  studies: readonly string[],
+  evidence: CompletenessEvidence,
+): Promise<void> {
   await db.query(
     `update study_revision v set evidence = v.evidence || jsonb_build_array($2::jsonb)
        from study s where s.study_instance_uid = v.study_instance_uid and s.revision = v.revision
@@ -90,4 +100,3 @@ export async function addEvidence(db: Queryable, studies: readonly string[], evi
     [studies, JSON.stringify(evidence), evidence.kind, evidence.reason],
   )
 }
-

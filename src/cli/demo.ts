@@ -1,4 +1,4 @@
-import { mkdtemp, mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,7 +21,11 @@ const patienceSeconds = 300
 
 /** A chest CT through the whole way on free ports, in a scratch folder: push, analysis, report. */
 export async function demo(args: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: { keep: { type: 'boolean', default: false } } })
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { keep: { type: 'boolean', default: false } },
+  })
   const scratch = await mkdtemp(join(tmpdir(), 'radbridge-demo-'))
   const settings = loadSettings({
     RADBRIDGE_DATA_DIR: join(scratch, 'data'),
@@ -41,7 +45,8 @@ export async function demo(args: string[]): Promise<number> {
     console.log(`pushed       ${sent.stored} instances by STOW-RS, ${sent.problems.length} not stored`)
     for (const { path, problem } of sent.problems) console.error(`  ${path}: ${problem}`)
     let complete = sent.studies.size > 0 && sent.problems.length === 0
-    for (const study of sent.studies) complete = (await showStudy(service.url, study, files, join(scratch, 'results'))) && complete
+    for (const study of sent.studies)
+      complete = (await showStudy(service.url, study, files, join(scratch, 'results'))) && complete
     if (values.keep) {
       console.log(`\nThe service goes on at ${service.url}/dicom-web; Ctrl-C ends it.`)
       await new Promise(resolve => process.once('SIGINT', resolve))
@@ -64,7 +69,9 @@ async function writePhantom(folder: string): Promise<string[]> {
     bar.advance(1)
   }
   bar.stop()
-  console.log(`phantom      ${files.length} CT slices with nodules of ${demoPhantom.nodules.map(n => n.diameter).join(', ')} mm in ${folder}`)
+  console.log(
+    `phantom      ${files.length} CT slices with nodules of ${demoPhantom.nodules.map(n => n.diameter).join(', ')} mm in ${folder}`,
+  )
   return files
 }
 

@@ -56,7 +56,11 @@ async function checkDataFolder({ dataDirectory, storage }: Settings): Promise<Fi
     return { name, problem, fix: 'Free some space, or put the data folder on another disk (RADBRIDGE_DATA_DIR).' }
   } catch (error) {
     const problem = `cannot be written (${(error as NodeJS.ErrnoException).code})`
-    return { name, problem, fix: `Give this user the right to write into ${dirname(dataDirectory)}, or set RADBRIDGE_DATA_DIR.` }
+    return {
+      name,
+      problem,
+      fix: `Give this user the right to write into ${dirname(dataDirectory)}, or set RADBRIDGE_DATA_DIR.`,
+    }
   }
 }
 
@@ -69,10 +73,16 @@ async function checkDatabase({ database }: Settings): Promise<Finding> {
     await client.connect()
     const { rows } = await client.query<{ server_version_num: string }>('show server_version_num')
     const version = Math.floor(Number(rows[0]!.server_version_num) / 10000)
-    return version >= 14 ? { name } : { name, problem: `PostgreSQL ${version} is too old`, fix: 'Use PostgreSQL 14 or newer.' }
+    return version >= 14
+      ? { name }
+      : { name, problem: `PostgreSQL ${version} is too old`, fix: 'Use PostgreSQL 14 or newer.' }
   } catch (error) {
     const problem = `cannot be reached (${(error as NodeJS.ErrnoException).code ?? 'no code'})`
-    return { name, problem, fix: 'Check host, port, user and password in DATABASE_URL, and that the server lets this machine in.' }
+    return {
+      name,
+      problem,
+      fix: 'Check host, port, user and password in DATABASE_URL, and that the server lets this machine in.',
+    }
   } finally {
     await client.end().catch(() => {})
   }
@@ -88,7 +98,8 @@ async function checkPort({ http }: Settings): Promise<Finding> {
     })
     return { name: `${name} is free` }
   } catch (error) {
-    if (await isRadbridge(`http://${http.host}:${http.port}`)) return { name: `${name}: Radbridge is running and ready there` }
+    if (await isRadbridge(`http://${http.host}:${http.port}`))
+      return { name: `${name}: Radbridge is running and ready there` }
     const problem = `cannot be used (${(error as NodeJS.ErrnoException).code})`
     return { name, problem, fix: 'Stop the other program, or set RADBRIDGE_HTTP_PORT to a free port.' }
   }
@@ -121,7 +132,11 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
       resolveSecret(reference)
       return { name }
     } catch (error) {
-      return { name, problem: (error as Error).message, fix: 'Set the variable, or write the file, for the user that runs Radbridge.' }
+      return {
+        name,
+        problem: (error as Error).message,
+        fix: 'Set the variable, or write the file, for the user that runs Radbridge.',
+      }
     }
   })
 }
@@ -134,7 +149,11 @@ async function checkDestination(destination: Destination): Promise<Finding> {
       await access(destination.folder, constants.W_OK)
       return { name }
     } catch (error) {
-      return { name, problem: `the folder cannot be written (${(error as NodeJS.ErrnoException).code})`, fix: 'Check the path and its rights.' }
+      return {
+        name,
+        problem: `the folder cannot be written (${(error as NodeJS.ErrnoException).code})`,
+        fix: 'Check the path and its rights.',
+      }
     }
   }
   try {
@@ -146,11 +165,23 @@ async function checkDestination(destination: Destination): Promise<Finding> {
     await body.dump()
     if (statusCode === 200 || statusCode === 204) return { name: `${name} answers QIDO-RS` }
     if (statusCode === 401 || statusCode === 403) {
-      return { name, problem: `refuses our credentials (${statusCode})`, fix: 'Check the token or the user and password of this destination.' }
+      return {
+        name,
+        problem: `refuses our credentials (${statusCode})`,
+        fix: 'Check the token or the user and password of this destination.',
+      }
     }
-    return { name, problem: `answers ${statusCode} to a QIDO-RS search`, fix: 'Check that the address ends where /studies follows, often in /dicom-web.' }
+    return {
+      name,
+      problem: `answers ${statusCode} to a QIDO-RS search`,
+      fix: 'Check that the address ends where /studies follows, often in /dicom-web.',
+    }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    return { name, problem: `cannot be reached (${code ?? message})`, fix: 'Check host and port, and the firewall between here and there.' }
+    return {
+      name,
+      problem: `cannot be reached (${code ?? message})`,
+      fix: 'Check host and port, and the firewall between here and there.',
+    }
   }
 }

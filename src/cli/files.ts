@@ -1,6 +1,5 @@
-import { readdir, stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { open } from 'node:fs/promises'
 import type { ObjectToDeliver } from '../delivery/index.js'
 import { readPart10Header } from '../dicom/part10.js'
 

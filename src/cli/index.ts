@@ -3,12 +3,27 @@ import { SettingsError } from '../platform/settings.js'
 import { UsageError } from './usageError.js'
 
 const commands: Readonly<Record<string, { summary: string; run: (args: string[]) => Promise<number> }>> = {
-  serve: { summary: 'serve [--config FILE]                     runs the service', run: async args => (await import('./serve.js')).serve(args) },
-  demo: { summary: 'demo [FILE…] [--keep]                     a chest CT through the whole way, in a scratch folder', run: async args => (await import('./demo.js')).demo(args) },
-  send: { summary: 'send FILE… --to URL [--token env:NAME]    sends files and folders by STOW-RS', run: async args => (await import('./send.js')).send(args) },
-  normalize: { summary: 'normalize IN OUT [--json] [--keep-photometric]   decodes one file', run: async args => (await import('./normalize.js')).normalize(args) },
-  doctor: { summary: 'doctor [--config FILE]                    checks the environment and every endpoint', run: async args => (await import('./doctor.js')).doctor(args) },
-} // biome-ignore format: a table
+  serve: {
+    summary: 'serve [--config FILE]                     runs the service',
+    run: async args => (await import('./serve.js')).serve(args),
+  },
+  demo: {
+    summary: 'demo [FILE…] [--keep]                     a chest CT through the whole way, in a scratch folder',
+    run: async args => (await import('./demo.js')).demo(args),
+  },
+  send: {
+    summary: 'send FILE… --to URL [--token env:NAME]    sends files and folders by STOW-RS',
+    run: async args => (await import('./send.js')).send(args),
+  },
+  normalize: {
+    summary: 'normalize IN OUT [--json] [--keep-photometric]   decodes one file',
+    run: async args => (await import('./normalize.js')).normalize(args),
+  },
+  doctor: {
+    summary: 'doctor [--config FILE]                    checks the environment and every endpoint',
+    run: async args => (await import('./doctor.js')).doctor(args),
+  },
+}
 
 async function main(): Promise<number> {
   const [name, ...args] = process.argv.slice(2)
@@ -30,7 +45,8 @@ main().then(
   error => {
     const calledWrongly = error instanceof UsageError || String(error?.code).startsWith('ERR_PARSE_ARGS')
     if (calledWrongly || error instanceof SettingsError) console.error(`radbridge: ${error.message}`)
-    else console.error(`radbridge: ${error?.message ?? error}${error?.cause?.message ? ` (${error.cause.message})` : ''}`)
+    else
+      console.error(`radbridge: ${error?.message ?? error}${error?.cause?.message ? ` (${error.cause.message})` : ''}`)
     process.exit(calledWrongly ? 2 : 1)
   },
 )

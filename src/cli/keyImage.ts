@@ -19,7 +19,10 @@ export async function keyImagePng(report: DicomJson, sources: readonly string[])
   for (const path of sources) {
     const object = await readObject(path)
     if ('problem' in object || object.sopInstanceUid !== first.sopInstanceUid) continue
-    return draw(path, outlines.filter(outline => outline.sopInstanceUid === first.sopInstanceUid))
+    return draw(
+      path,
+      outlines.filter(outline => outline.sopInstanceUid === first.sopInstanceUid),
+    )
   }
   return undefined
 }

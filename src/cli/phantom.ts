@@ -1,5 +1,5 @@
-import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import { deriveUid } from '../dicom/uid.js'
+import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 
 /** A sphere of soft tissue inside a lung. */
 export interface PhantomNodule {
@@ -29,7 +29,7 @@ export const phantomDensity = { air: -1000, tissue: 40, lung: -850, bone: 700 }
 /** Half axes of the lungs' ellipsoids in mm, and the distance of their centres from the midline. */
 export const phantomLungs = { halfAxes: [58, 78, 120] as const, offset: 76 }
 
-export const demoNodules: readonly PhantomNodule[] = [
+const demoNodules: readonly PhantomNodule[] = [
   { center: [-85, 10, 40], diameter: 12 },
   { center: [70, -20, -30], diameter: 8 },
   { center: [90, 15, 35], diameter: 20 },
@@ -166,7 +166,11 @@ function sphereShare(nodule: PhantomNodule, x: number, y: number, z: number, dx:
   for (const i of [-1, 0, 1]) {
     for (const j of [-1, 0, 1]) {
       for (const k of [-1, 0, 1]) {
-        if ((x + (i * dx) / 3 - cx) ** 2 + (y + (j * dx) / 3 - cy) ** 2 + (z + (k * dz) / 3 - cz) ** 2 <= radius * radius) inside++
+        if (
+          (x + (i * dx) / 3 - cx) ** 2 + (y + (j * dx) / 3 - cy) ** 2 + (z + (k * dz) / 3 - cz) ** 2 <=
+          radius * radius
+        )
+          inside++
       }
     }
   }
@@ -194,14 +198,30 @@ function tubeShare({ from, to, radius }: Tube, x: number, y: number, z: number, 
 function branchingVessels({ nodules, seed }: PhantomOptions): Tube[] {
   const random = generator(seed)
   const tubes: Tube[] = []
-  const grow = (from: readonly [number, number, number], direction: readonly [number, number, number], radius: number, length: number) => {
+  const grow = (
+    from: readonly [number, number, number],
+    direction: readonly [number, number, number],
+    radius: number,
+    length: number,
+  ) => {
     if (radius < 0.9) return
-    const to = [from[0] + direction[0] * length, from[1] + direction[1] * length, from[2] + direction[2] * length] as const
+    const to = [
+      from[0] + direction[0] * length,
+      from[1] + direction[1] * length,
+      from[2] + direction[2] * length,
+    ] as const
     const { halfAxes, offset } = phantomLungs
-    const inside = ((Math.abs(to[0]) - offset) / halfAxes[0]) ** 2 + (to[1] / halfAxes[1]) ** 2 + (to[2] / halfAxes[2]) ** 2 < 0.8
+    const inside =
+      ((Math.abs(to[0]) - offset) / halfAxes[0]) ** 2 + (to[1] / halfAxes[1]) ** 2 + (to[2] / halfAxes[2]) ** 2 < 0.8
     const clear = nodules.every(n => distanceToSegment(n.center, from, to) > n.diameter / 2 + radius + 3)
     if (!inside || !clear) return
-    tubes.push({ from, to, radius, lowest: Math.min(from[2], to[2]) - radius, highest: Math.max(from[2], to[2]) + radius })
+    tubes.push({
+      from,
+      to,
+      radius,
+      lowest: Math.min(from[2], to[2]) - radius,
+      highest: Math.max(from[2], to[2]) + radius,
+    })
     for (const side of [-1, 1]) {
       const turned = direction.map(v => v + side * 0.45 * random()) as [number, number, number]
       const norm = Math.hypot(...turned)
@@ -209,7 +229,11 @@ function branchingVessels({ nodules, seed }: PhantomOptions): Tube[] {
     }
   }
   for (const side of [-1, 1]) {
-    for (const [dy, dz] of [[0.2, 0.8], [-0.3, 0], [0.3, -0.8]] as const) {
+    for (const [dy, dz] of [
+      [0.2, 0.8],
+      [-0.3, 0],
+      [0.3, -0.8],
+    ] as const) {
       const norm = Math.hypot(1, dy, dz)
       grow([side * (phantomLungs.offset - 50), 0, dz * 20], [side / norm, dy / norm, dz / norm], 3, 24)
     }
@@ -220,7 +244,10 @@ function branchingVessels({ nodules, seed }: PhantomOptions): Tube[] {
 function distanceToSegment(p: readonly number[], a: readonly number[], b: readonly number[]): number {
   const d = [b[0]! - a[0]!, b[1]! - a[1]!, b[2]! - a[2]!]
   const length2 = d[0]! ** 2 + d[1]! ** 2 + d[2]! ** 2
-  const t = Math.max(0, Math.min(1, ((p[0]! - a[0]!) * d[0]! + (p[1]! - a[1]!) * d[1]! + (p[2]! - a[2]!) * d[2]!) / length2))
+  const t = Math.max(
+    0,
+    Math.min(1, ((p[0]! - a[0]!) * d[0]! + (p[1]! - a[1]!) * d[1]! + (p[2]! - a[2]!) * d[2]!) / length2),
+  )
   return Math.hypot(p[0]! - a[0]! - t * d[0]!, p[1]! - a[1]! - t * d[1]!, p[2]! - a[2]! - t * d[2]!)
 }
 

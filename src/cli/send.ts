@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { delayBeforeRetry, type DeliveryOutcome, type ObjectToDeliver, StowClient } from '../delivery/index.js'
+import { type DeliveryOutcome, delayBeforeRetry, type ObjectToDeliver, StowClient } from '../delivery/index.js'
 import { secretReference } from '../platform/secret.js'
 import { listFiles, readObject } from './files.js'
 import { type Progress, progressBar } from './progress.js'
 import { UsageError } from './usageError.js'
 
-const usage = 'send FILE… --to URL [--token env:NAME|file:PATH]   URL ends before /studies, for example http://127.0.0.1:8080/dicom-web'
+const usage =
+  'send FILE… --to URL [--token env:NAME|file:PATH]   URL ends before /studies, for example http://127.0.0.1:8080/dicom-web'
 
 /** Sends files and folders; exit code 1 if an instance was not stored, or a file is no DICOM. */
 export async function send(args: string[]): Promise<number> {
@@ -17,7 +18,8 @@ export async function send(args: string[]): Promise<number> {
   })
   if (!values.to || positionals.length === 0) throw new UsageError(usage)
   if (!/^https?:\/\//.test(values.to)) throw new UsageError(`--to: expected an http address. ${usage}`)
-  if (values.token && !secretReference.test(values.token)) throw new UsageError(`--token: expected env:NAME or file:PATH. ${usage}`)
+  if (values.token && !secretReference.test(values.token))
+    throw new UsageError(`--token: expected env:NAME or file:PATH. ${usage}`)
   const files = await listFiles(positionals)
   const bar = progressBar('sending', files.length)
   const summary = await sendFiles(files, values.to, values.token, bar)
@@ -38,7 +40,12 @@ const maxRequestBytes = 128 * 1024 * 1024
 const maxTries = 4
 
 /** Sends files with as few requests as their size allows, and again what may succeed later. */
-export async function sendFiles(files: readonly string[], url: string, token: string | undefined, bar: Progress): Promise<SendSummary> {
+export async function sendFiles(
+  files: readonly string[],
+  url: string,
+  token: string | undefined,
+  bar: Progress,
+): Promise<SendSummary> {
   const client = new StowClient({ url, timeoutSeconds: 300, http2: false, confirm: false, ...(token ? { token } : {}) })
   const summary: SendSummary = { stored: 0, problems: [], studies: new Set() }
   try {

@@ -16,7 +16,9 @@ export async function serve(args: string[]): Promise<number> {
   })
   const service = await startService(settings, endpoints, log)
   if (process.stdout.isTTY) {
-    console.log(`\n  DICOMweb  ${service.url}/dicom-web\n  API       ${service.url}/api/studies\n  Health    ${service.url}/readyz\n`)
+    console.log(
+      `\n  DICOMweb  ${service.url}/dicom-web\n  API       ${service.url}/api/studies\n  Health    ${service.url}/readyz\n`,
+    )
   }
   await new Promise<void>(resolve => {
     process.once('SIGINT', () => resolve())

@@ -4,8 +4,8 @@ import type { Destination } from '../platform/endpoints.js'
 import type { DeliveryOutcome, ObjectToDeliver } from './outcome.js'
 import { StowClient } from './stowClient.js'
 
-export { delayBeforeRetry, maxAttempts, type DeliveryOutcome, type ObjectToDeliver } from './outcome.js'
-export { judgeAnswer, StowClient } from './stowClient.js'
+export { type DeliveryOutcome, delayBeforeRetry, maxAttempts, type ObjectToDeliver } from './outcome.js'
+export { StowClient } from './stowClient.js'
 
 export interface Deliverer {
   deliver(object: ObjectToDeliver): Promise<DeliveryOutcome>
@@ -31,7 +31,10 @@ function folderDeliverer(folder: string): Deliverer {
         await rename(`${target}.part`, target)
         return { outcome: 'delivered', detail: 'written' }
       } catch (error) {
-        return { outcome: 'failed', detail: `the folder could not be written (${(error as NodeJS.ErrnoException).code})` }
+        return {
+          outcome: 'failed',
+          detail: `the folder could not be written (${(error as NodeJS.ErrnoException).code})`,
+        }
       }
     },
     close: async () => {},

@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs'
 import { randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { Agent, type Dispatcher } from 'undici'
 import type { DicomJson } from '../dicom/dicomJson.js'
 import { itemsOf, numberOf, textOf } from '../dicom/dicomJson.js'
@@ -20,7 +20,12 @@ export class StowClient {
   constructor(private readonly options: StowDestination['stow']) {
     const timeout = options.timeoutSeconds * 1000
     // A proxy that ends HTTP/2 connections by GOAWAY has been seen to lose POSTs: HTTP/1.1 unless asked for.
-    this.agent = new Agent({ allowH2: options.http2, headersTimeout: timeout, bodyTimeout: timeout, connect: { timeout: 10_000 } })
+    this.agent = new Agent({
+      allowH2: options.http2,
+      headersTimeout: timeout,
+      bodyTimeout: timeout,
+      connect: { timeout: 10_000 },
+    })
   }
 
   async deliver(object: ObjectToDeliver): Promise<DeliveryOutcome> {
@@ -38,9 +43,15 @@ export class StowClient {
     }
     return Promise.all(
       objects.map(object => {
-        const judged = judgeAnswer(response.status, response.headers['retry-after'], response.body, object.sopInstanceUid)
+        const judged = judgeAnswer(
+          response.status,
+          response.headers['retry-after'],
+          response.body,
+          object.sopInstanceUid,
+        )
         if (judged.outcome === 'unclear') return this.confirm(object, judged.detail)
-        if (judged.outcome === 'delivered' && this.options.confirm) return this.confirm(object, 'stored, but not found by QIDO-RS')
+        if (judged.outcome === 'delivered' && this.options.confirm)
+          return this.confirm(object, 'stored, but not found by QIDO-RS')
         return judged
       }),
     )
@@ -77,14 +88,20 @@ export class StowClient {
     const query = `/studies/${object.studyInstanceUid}/instances?SOPInstanceUID=${object.sopInstanceUid}`
     try {
       const { status, body } = await this.request('GET', query, { headers: {} })
-      const found = status === 200 && (JSON.parse(body || '[]') as DicomJson[]).some(i => textOf(i, '00080018') === object.sopInstanceUid)
+      const found =
+        status === 200 &&
+        (JSON.parse(body || '[]') as DicomJson[]).some(i => textOf(i, '00080018') === object.sopInstanceUid)
       return found ? { outcome: 'delivered', detail: 'found at the destination' } : { outcome: 'failed', detail: doubt }
     } catch (error) {
       return { outcome: 'failed', detail: `${doubt}; asking for it failed: ${connectionProblem(error)}` }
     }
   }
 
-  private async request(method: 'GET' | 'POST', path: string, { headers, body }: { headers: Record<string, string>; body?: AsyncIterable<Buffer> }) {
+  private async request(
+    method: 'GET' | 'POST',
+    path: string,
+    { headers, body }: { headers: Record<string, string>; body?: AsyncIterable<Buffer> },
+  ) {
     const base = new URL(this.options.url)
     const response = await this.agent.request({
       origin: base.origin,
@@ -118,7 +135,12 @@ export type JudgedAnswer = DeliveryOutcome | { outcome: 'unclear'; detail: strin
  * What a STOW-RS answer says of one object (PS3.18 10.5.3): the status alone is not believed.
  * @param retryAfter value of that header, seconds or an HTTP date
  */
-export function judgeAnswer(status: number, retryAfter: string | string[] | undefined, body: string, sopInstanceUid: string): JudgedAnswer {
+export function judgeAnswer(
+  status: number,
+  retryAfter: string | string[] | undefined,
+  body: string,
+  sopInstanceUid: string,
+): JudgedAnswer {
   const wait = retryAfterSeconds(retryAfter)
   const later = (detail: string): DeliveryOutcome => ({
     outcome: 'failed',
@@ -131,15 +153,21 @@ export function judgeAnswer(status: number, retryAfter: string | string[] | unde
     if (failed) {
       const code = numberOf(failed, '00081197') ?? 0
       const detail = `the destination failed the object with reason ${code.toString(16).toUpperCase().padStart(4, '0')}`
-      if (alreadyThere.has(code)) return { outcome: 'unclear', detail: 'the destination says it has it already, but it is not found there' }
+      if (alreadyThere.has(code))
+        return { outcome: 'unclear', detail: 'the destination says it has it already, but it is not found there' }
       return tryLater.has(code) ? later(detail) : { outcome: 'refused', detail }
     }
     const stored = itemsOf(answer, '00081199').some(item => textOf(item, '00081155') === sopInstanceUid)
     if (stored) return { outcome: 'delivered', detail: `stored (${status})` }
-    if (status === 409) return { outcome: 'unclear', detail: 'the destination answered 409 and the object is not found there' }
-    return { outcome: 'unclear', detail: `the destination answered ${status} without listing the object as stored, and it is not found there` }
+    if (status === 409)
+      return { outcome: 'unclear', detail: 'the destination answered 409 and the object is not found there' }
+    return {
+      outcome: 'unclear',
+      detail: `the destination answered ${status} without listing the object as stored, and it is not found there`,
+    }
   }
-  if (status === 204) return { outcome: 'unclear', detail: 'the destination answered 204 and the object is not found there' }
+  if (status === 204)
+    return { outcome: 'unclear', detail: 'the destination answered 204 and the object is not found there' }
   if (status === 401 || status === 403) return later(`the destination refused our credentials (${status})`)
   if ([408, 425, 429].includes(status) || status >= 500) return later(`the destination answered ${status}`)
   return { outcome: 'refused', detail: `the destination answered ${status}` }

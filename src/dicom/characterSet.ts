@@ -32,7 +32,7 @@ const escapes: Readonly<Record<string, { half: 'G0' | 'G1'; encoding: Encoding }
   '(B': { half: 'G0', encoding: 'ascii' },
   '(J': { half: 'G0', encoding: 'jis-x-0201-roman' },
   ')I': { half: 'G1', encoding: 'shift_jis' },
-  '$B': { half: 'G0', encoding: 'jis-x-0208' },
+  $B: { half: 'G0', encoding: 'jis-x-0208' },
   '$@': { half: 'G0', encoding: 'jis-x-0208' },
   '$(D': { half: 'G0', encoding: 'jis-x-0212' },
   '$)C': { half: 'G1', encoding: 'euc-kr' },
@@ -83,7 +83,9 @@ export function characterSet(terms: readonly string[]): CharacterSet {
 /** Senders write "ISO-IR 100", "ISO IR 100", "iso_ir 100" for ISO_IR 100. */
 function normalizeTerm(term: string): string {
   const trimmed = term.trim().toUpperCase()
-  return trimmed.replace(/^ISO[ _-]IR[ _-]?(\d+)$/, 'ISO_IR $1').replace(/^ISO[ _-]2022[ _-]IR[ _-]?(\d+)$/, 'ISO 2022 IR $1')
+  return trimmed
+    .replace(/^ISO[ _-]IR[ _-]?(\d+)$/, 'ISO_IR $1')
+    .replace(/^ISO[ _-]2022[ _-]IR[ _-]?(\d+)$/, 'ISO 2022 IR $1')
 }
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true })

@@ -11,7 +11,10 @@ declare module 'dcmjs' {
   }
   const dcmjs: {
     data: {
-      DicomMetaDictionary: { dictionary: Record<string, { tag: string; vr: string; name: string }> }
+      DicomMetaDictionary: {
+        dictionary: Record<string, { tag: string; vr: string; name: string } | undefined>
+        nameMap: Record<string, { tag: string } | undefined>
+      }
       DicomDict: typeof DicomDict
     }
     log: { setLevel(level: string): void }

@@ -4,7 +4,7 @@ import type { DicomJson } from './dicomJson.js'
 import { textOf } from './dicomJson.js'
 import { vrOf } from './dictionary.js'
 import { reason } from './reasons.js'
-import { toDicomJson, NestedTooDeep } from './toDicomJson.js'
+import { NestedTooDeep, toDicomJson } from './toDicomJson.js'
 import { findTransferSyntax, type TransferSyntax } from './transferSyntaxes.js'
 import { isValidUid } from './uid.js'
 
@@ -31,7 +31,7 @@ export type HeaderOutcome =
   | { outcome: 'refused'; reason: number; detail: string; sopClassUid?: string; sopInstanceUid?: string }
 
 /** A deflated header may expand to this at most; a decompression bomb ends here. */
-const maxInflatedHeader = 256 * 1024 * 1024
+const maxInflatedHeader = 64 * 1024 * 1024
 
 /**
  * Reads the header of a Part 10 file: preamble, file meta information and the data set up to Pixel Data.
@@ -50,7 +50,8 @@ export function readPart10Header(bytes: Uint8Array, whole: boolean): HeaderOutco
   const { transferSyntaxUid } = meta
   if (!transferSyntaxUid) return refuse(reason.cannotUnderstand, 'no Transfer Syntax UID (0002,0010)')
   const syntax = findTransferSyntax(transferSyntaxUid)
-  if (!syntax) return refuse(reason.transferSyntaxNotSupported, `transfer syntax ${printable(transferSyntaxUid)} is not supported`)
+  if (!syntax)
+    return refuse(reason.transferSyntaxNotSupported, `transfer syntax ${printable(transferSyntaxUid)} is not supported`)
 
   const parsed = parseDataSet(bytes, meta.end, syntax, whole)
   if ('outcome' in parsed) return parsed
@@ -126,7 +127,8 @@ function readFileMeta(bytes: Uint8Array): FileMeta | 'incomplete' {
     meta.end = valueAt + length
   }
   if (meta.end + 8 > buffer.length) return 'incomplete'
-  if (declaredEnd !== undefined && declaredEnd !== meta.end) meta.warnings.push('File Meta Information Group Length is wrong')
+  if (declaredEnd !== undefined && declaredEnd !== meta.end)
+    meta.warnings.push('File Meta Information Group Length is wrong')
   return meta
 }
 
@@ -154,13 +156,15 @@ function parseDataSet(
         : refuse(reason.cannotUnderstand, 'the deflated data set is corrupt')
     }
   }
-  const parser = syntax.encoding === 'explicit-big' ? dicomParser.bigEndianByteArrayParser : dicomParser.littleEndianByteArrayParser
+  const parser =
+    syntax.encoding === 'explicit-big' ? dicomParser.bigEndianByteArrayParser : dicomParser.littleEndianByteArrayParser
   const duplicates = new Set<string>()
   const { dataSet, elements } = emptyDataSet(parser, body, duplicates)
   const options = { untilTag: 'x7fe00010', vrCallback: (tag: string) => vrOf(tag.slice(1).toUpperCase()) as string }
   try {
     const stream = new dicomParser.ByteStream(parser, body, at)
-    if (syntax.encoding === 'implicit-little') dicomParser.parseDicomDataSetImplicit(dataSet, stream, body.length, options)
+    if (syntax.encoding === 'implicit-little')
+      dicomParser.parseDicomDataSetImplicit(dataSet, stream, body.length, options)
     else dicomParser.parseDicomDataSetExplicit(dataSet, stream, body.length, options)
   } catch (error) {
     if (error instanceof RangeError && /call stack/.test(error.message)) {

@@ -6,19 +6,40 @@ export type Replacement = { vr: string; bytes: Uint8Array } | undefined
 
 const longLengthVrs = new Set(['OB', 'OD', 'OF', 'OL', 'OV', 'OW', 'SQ', 'SV', 'UC', 'UN', 'UR', 'UT', 'UV'])
 const wordSizes: Readonly<Record<string, number>> = {
-  US: 2, SS: 2, OW: 2, AT: 2, UL: 4, SL: 4, FL: 4, OF: 4, OL: 4, FD: 8, OD: 8, OV: 8, SV: 8, UV: 8,
-} // biome-ignore format: a table
+  US: 2,
+  SS: 2,
+  OW: 2,
+  AT: 2,
+  UL: 4,
+  SL: 4,
+  FL: 4,
+  OF: 4,
+  OL: 4,
+  FD: 8,
+  OD: 8,
+  OV: 8,
+  SV: 8,
+  UV: 8,
+}
 
 /**
  * Encodes a parsed data set as Explicit VR Little Endian. Values keep their bytes, so that text, private elements, odd numbers and
  * empty items survive; only byte order and length fields change.
  * @param replacements by tag, eight upper case hexadecimal digits, for the top level
  */
-export function rewriteDataSet(dataSet: DataSet, bigEndian: boolean, replacements: ReadonlyMap<string, Replacement>): Buffer {
+export function rewriteDataSet(
+  dataSet: DataSet,
+  bigEndian: boolean,
+  replacements: ReadonlyMap<string, Replacement>,
+): Buffer {
   return Buffer.concat(encodeElements(dataSet, bigEndian, replacements))
 }
 
-function encodeElements(dataSet: DataSet, bigEndian: boolean, replacements?: ReadonlyMap<string, Replacement>): Buffer[] {
+function encodeElements(
+  dataSet: DataSet,
+  bigEndian: boolean,
+  replacements?: ReadonlyMap<string, Replacement>,
+): Buffer[] {
   const present = new Map(Object.values(dataSet.elements).map(element => [element.tag.slice(1).toUpperCase(), element]))
   const tags = new Set([...present.keys(), ...(replacements?.keys() ?? [])])
   const out: Buffer[] = []
@@ -26,7 +47,8 @@ function encodeElements(dataSet: DataSet, bigEndian: boolean, replacements?: Rea
     if (tag.endsWith('0000') || tag.startsWith('FFFE')) continue
     if (replacements?.has(tag)) {
       const replacement = replacements.get(tag)
-      if (replacement) out.push(elementHeader(tag, replacement.vr, even(replacement.bytes).length), even(replacement.bytes))
+      if (replacement)
+        out.push(elementHeader(tag, replacement.vr, even(replacement.bytes).length), even(replacement.bytes))
       continue
     }
     out.push(...encodeElement(dataSet, present.get(tag)!, tag, bigEndian))
@@ -36,7 +58,9 @@ function encodeElements(dataSet: DataSet, bigEndian: boolean, replacements?: Rea
 
 function encodeElement(dataSet: DataSet, element: Element, tag: string, bigEndian: boolean): Buffer[] {
   if (element.items) {
-    const items = element.items.map(item => (item.dataSet ? Buffer.concat(encodeElements(item.dataSet, bigEndian)) : Buffer.alloc(0)))
+    const items = element.items.map(item =>
+      item.dataSet ? Buffer.concat(encodeElements(item.dataSet, bigEndian)) : Buffer.alloc(0),
+    )
     const body = items.flatMap(item => [itemHeader(item.length), item])
     const length = body.reduce((sum, part) => sum + part.length, 0)
     return [elementHeader(tag, 'SQ', length), ...body]
@@ -78,7 +102,12 @@ function even(bytes: Uint8Array, padding = 0): Buffer {
 }
 
 /** File meta information (PS3.10 7.1) with preamble, for a data set in the given transfer syntax. */
-export function fileMeta(values: { sopClassUid: string; sopInstanceUid: string; transferSyntaxUid: string; implementationClassUid: string }): Buffer {
+export function fileMeta(values: {
+  sopClassUid: string
+  sopInstanceUid: string
+  transferSyntaxUid: string
+  implementationClassUid: string
+}): Buffer {
   const uid = (tag: string, value: string) => {
     const bytes = even(Buffer.from(value, 'latin1'))
     return Buffer.concat([elementHeader(tag, 'UI', bytes.length), bytes])

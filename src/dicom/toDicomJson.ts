@@ -4,7 +4,7 @@ import type { DicomJson, DicomJsonElement, DicomJsonValue, PersonName } from './
 import { vrOf } from './dictionary.js'
 
 /** Sequences nested deeper than this are refused: no real object needs them, and recursion must end. */
-export const maxSequenceDepth = 64
+const maxSequenceDepth = 64
 /** Binary values up to this length stand in the JSON; longer ones are left out of the header. */
 const maxInlineBinary = 4096
 
@@ -51,14 +51,21 @@ interface Context {
   depth: number
 }
 
-function convertElement(dataSet: DataSet, element: Element, tag: string, context: Context): DicomJsonElement | undefined {
+function convertElement(
+  dataSet: DataSet,
+  element: Element,
+  tag: string,
+  context: Context,
+): DicomJsonElement | undefined {
   let vr = element.vr ?? vrOf(tag) ?? 'UN'
   if (vr === 'UN' && !element.items) vr = knownVrOfUn(tag) ?? 'UN'
   if (vr === 'US' && element.vr === undefined && context.signed && isPixelValued(tag)) vr = 'SS'
   if (element.items || vr === 'SQ') {
     const items = (element.items ?? []).filter(item => item.dataSet)
     // An item of an UN sequence is Implicit VR (PS3.5 6.2.2 note): its elements have no VR of their own.
-    const Value = items.map(item => toDicomJson(item.dataSet!, context.littleEndian, context.charset, context.depth + 1))
+    const Value = items.map(item =>
+      toDicomJson(item.dataSet!, context.littleEndian, context.charset, context.depth + 1),
+    )
     return { vr: 'SQ', ...(Value.length > 0 ? { Value } : {}) }
   }
   const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
@@ -69,8 +76,12 @@ function convertElement(dataSet: DataSet, element: Element, tag: string, context
   if (vr === 'PN') return { vr, Value: splitText(bytes, context.charset, true).map(personName) }
   if (vr === 'DS' || vr === 'IS') return { vr, Value: splitText(bytes, context.charset, false).map(decimal) }
   if (stringVrs.has(vr)) {
-    const values = singleValued.has(vr) ? [trimEnd(decode(bytes, vr, context.charset))] : stringValues(bytes, vr, context.charset)
-    return values.length === 1 && values[0] === '' ? { vr } : { vr, Value: values.map(value => (value === '' ? null : value)) }
+    const values = singleValued.has(vr)
+      ? [trimEnd(decode(bytes, vr, context.charset))]
+      : stringValues(bytes, vr, context.charset)
+    return values.length === 1 && values[0] === ''
+      ? { vr }
+      : { vr, Value: values.map(value => (value === '' ? null : value)) }
   }
   if (bytes.length > maxInlineBinary) return undefined
   return { vr, InlineBinary: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64') }
@@ -90,20 +101,30 @@ function isPixelValued(tag: string): boolean {
 function asciiValues(dataSet: DataSet, element: Element | undefined): string[] {
   if (!element || element.length === 0) return []
   const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
-  return Buffer.from(bytes).toString('latin1').split('\\').map(term => term.trim())
+  return Buffer.from(bytes)
+    .toString('latin1')
+    .split('\\')
+    .map(term => term.trim())
 }
 
 function decode(bytes: Uint8Array, vr: string, charset: CharacterSet): string {
-  return textVrs.has(vr) ? charset.decode(bytes, vr === 'PN') : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+  return textVrs.has(vr)
+    ? charset.decode(bytes, vr === 'PN')
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 }
 
 function stringValues(bytes: Uint8Array, vr: string, charset: CharacterSet): string[] {
   // Trailing NUL pads a UID, trailing space pads all others; leading spaces are insignificant in all but LT, ST, UT.
-  return decode(bytes, vr, charset).split('\\').map(value => trimEnd(value).trimStart())
+  return decode(bytes, vr, charset)
+    .split('\\')
+    .map(value => trimEnd(value).trimStart())
 }
 
 function splitText(bytes: Uint8Array, charset: CharacterSet, isName: boolean): string[] {
-  return charset.decode(bytes, isName).split('\\').map(value => trimEnd(value).trimStart())
+  return charset
+    .decode(bytes, isName)
+    .split('\\')
+    .map(value => trimEnd(value).trimStart())
 }
 
 function trimEnd(text: string): string {
@@ -124,11 +145,18 @@ function personName(text: string): DicomJsonValue {
 function decimal(text: string): DicomJsonValue {
   if (text === '') return null
   const number = Number(text)
-  const digits = text.replace(/[eE].*$/, '').replace(/[^0-9]/g, '').replace(/^0+/, '')
+  const digits = text
+    .replace(/[eE].*$/, '')
+    .replace(/[^0-9]/g, '')
+    .replace(/^0+/, '')
   return Number.isFinite(number) && digits.length <= 15 ? number : text
 }
 
-function readNumbers(bytes: Uint8Array, { bytes: size, read }: { bytes: number; read: keyof DataView }, littleEndian: boolean): DicomJsonValue[] {
+function readNumbers(
+  bytes: Uint8Array,
+  { bytes: size, read }: { bytes: number; read: keyof DataView },
+  littleEndian: boolean,
+): DicomJsonValue[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const values: DicomJsonValue[] = []
   for (let at = 0; at + size <= bytes.length; at += size) {

@@ -19,10 +19,28 @@ const encapsulated = (suffix: string, name: string, lossy = false): TransferSynt
 
 const table: TransferSyntax[] = [
   { uid: base, name: 'Implicit VR Little Endian', encoding: 'implicit-little', encapsulated: false, lossy: false },
-  { uid: `${base}.1`, name: 'Explicit VR Little Endian', encoding: 'explicit-little', encapsulated: false, lossy: false },
+  {
+    uid: `${base}.1`,
+    name: 'Explicit VR Little Endian',
+    encoding: 'explicit-little',
+    encapsulated: false,
+    lossy: false,
+  },
   encapsulated('.1.98', 'Encapsulated Uncompressed Explicit VR Little Endian'),
-  { uid: `${base}.1.99`, name: 'Deflated Explicit VR Little Endian', encoding: 'deflated', encapsulated: false, lossy: false },
-  { uid: `${base}.2`, name: 'Explicit VR Big Endian (retired)', encoding: 'explicit-big', encapsulated: false, lossy: false },
+  {
+    uid: `${base}.1.99`,
+    name: 'Deflated Explicit VR Little Endian',
+    encoding: 'deflated',
+    encapsulated: false,
+    lossy: false,
+  },
+  {
+    uid: `${base}.2`,
+    name: 'Explicit VR Big Endian (retired)',
+    encoding: 'explicit-big',
+    encapsulated: false,
+    lossy: false,
+  },
   encapsulated('.4.50', 'JPEG Baseline (Process 1)', true),
   encapsulated('.4.51', 'JPEG Extended (Process 2 & 4)', true),
   encapsulated('.4.57', 'JPEG Lossless, Non-Hierarchical (Process 14)'),
@@ -65,4 +83,3 @@ export function findTransferSyntax(uid: string): TransferSyntax | undefined {
 }
 
 export const explicitVrLittleEndian = `${base}.1`
-export const implicitVrLittleEndian = base

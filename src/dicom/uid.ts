@@ -10,7 +10,9 @@ export function isValidUid(text: string): boolean {
  * @param parts what the UID names, for example study, revision, route, kind
  */
 export function deriveUid(...parts: readonly (string | number)[]): string {
-  const digest = createHash('sha256').update(['radbridge', ...parts].join('\0')).digest()
+  const digest = createHash('sha256')
+    .update(['radbridge', ...parts].join('\0'))
+    .digest()
   digest[6] = (digest[6]! & 0x0f) | 0x80
   digest[8] = (digest[8]! & 0x3f) | 0x80
   return `2.25.${BigInt(`0x${digest.subarray(0, 16).toString('hex')}`)}`

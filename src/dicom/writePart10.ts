@@ -32,6 +32,9 @@ function withValues(dataset: DataSetToWrite): Record<string, { vr: string; Value
   return Object.fromEntries(
     Object.entries(dataset)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([tag, { vr, Value = [] }]) => [tag, { vr, Value: vr === 'SQ' ? Value.map(item => withValues(item as DataSetToWrite)) : Value }]),
+      .map(([tag, { vr, Value = [] }]) => [
+        tag,
+        { vr, Value: vr === 'SQ' ? Value.map(item => withValues(item as DataSetToWrite)) : Value },
+      ]),
   )
 }

@@ -1,8 +1,8 @@
 import { type Request, type Response, Router } from 'express'
 import { sendProblem } from './problem.js'
 import { qido } from './qido.js'
-import { stow, type StowOptions } from './stow.js'
-import { wado, wadoMetadata, type WadoOptions } from './wado.js'
+import { type StowOptions, stow } from './stow.js'
+import { type WadoOptions, wado, wadoMetadata } from './wado.js'
 
 /** The DICOMweb service (PS3.18): STOW-RS, QIDO-RS, WADO-RS. */
 export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
@@ -33,6 +33,11 @@ function resource(router: Router, path: string, methods: { GET?: Handler; POST?:
   if (methods.POST) route.post(methods.POST)
   route.options((_req, res) => void res.set('Allow', allow).status(204).end())
   route.all((_req, res) =>
-    sendProblem(res, { status: 405, title: 'Method Not Allowed', detail: `allowed here: ${allow}`, headers: { Allow: allow } }),
+    sendProblem(res, {
+      status: 405,
+      title: 'Method Not Allowed',
+      detail: `allowed here: ${allow}`,
+      headers: { Allow: allow },
+    }),
   )
 }

@@ -18,7 +18,9 @@ export function parseMediaType(text: string): MediaType | undefined {
     if (at < 0) continue
     const name = piece.slice(0, at).trim().toLowerCase()
     const value = piece.slice(at + 1).trim()
-    parameters[name] = value.startsWith('"') ? value.slice(1, value.endsWith('"') ? -1 : undefined).replace(/\\(.)/g, '$1') : value
+    parameters[name] = value.startsWith('"')
+      ? value.slice(1, value.endsWith('"') ? -1 : undefined).replace(/\\(.)/g, '$1')
+      : value
   }
   return { type, parameters }
 }

@@ -63,7 +63,8 @@ export class MultipartSplitter {
     let buffer = this.held.length > 0 ? Buffer.concat([this.held, chunk]) : chunk
     this.held = empty
     while (buffer.length > 0) {
-      const rest: Buffer | undefined = this.state === 'headers' ? this.readHeaders(buffer) : this.readUntilDelimiter(buffer)
+      const rest: Buffer | undefined =
+        this.state === 'headers' ? this.readHeaders(buffer) : this.readUntilDelimiter(buffer)
       if (rest === undefined || this.closed) break
       buffer = rest
     }
@@ -93,7 +94,8 @@ export class MultipartSplitter {
         this.hold(buffer, at > 0 && buffer[at - 1] === cr ? at - 1 : at)
         return undefined
       }
-      const lineEndIsRight = this.lineFeedOnly !== false || this.state === 'preamble' || (at > 0 && buffer[at - 1] === cr)
+      const lineEndIsRight =
+        this.lineFeedOnly !== false || this.state === 'preamble' || (at > 0 && buffer[at - 1] === cr)
       if (ending === 'none' || !lineEndIsRight) {
         from = at + 1
         continue
@@ -154,7 +156,9 @@ export class MultipartSplitter {
     // An empty part may be followed by its delimiter at once: look for it from the line end of the header block on.
     const lineEnd = this.lineFeedOnly ? 1 : 2
     this.virtualBytes = lineEnd
-    return at >= lineEnd ? buffer.subarray(at - lineEnd) : Buffer.concat([Buffer.from('\r\n').subarray(-lineEnd), buffer.subarray(at)])
+    return at >= lineEnd
+      ? buffer.subarray(at - lineEnd)
+      : Buffer.concat([Buffer.from('\r\n').subarray(-lineEnd), buffer.subarray(at)])
   }
 
   private headersTooLong(): never {

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 /** The sender was silent, or nearly so, for longer than allowed. */
 export class SenderTooSlow extends Error {}
 /** The sender hung up before its body was complete. */
-export class SenderGone extends Error {}
+class SenderGone extends Error {}
 
 export interface Pace {
   idleSeconds: number

@@ -45,12 +45,19 @@ export function storeInstancesResponse(
     stored.push({
       '00081150': ui(instance.sopClassUid),
       '00081155': ui(instance.sopInstanceUid),
-      '00081190': { vr: 'UR', Value: [`${study}/series/${instance.seriesInstanceUid}/instances/${instance.sopInstanceUid}`] },
+      '00081190': {
+        vr: 'UR',
+        Value: [`${study}/series/${instance.seriesInstanceUid}/instances/${instance.sopInstanceUid}`],
+      },
       ...(instance.warning ? { '00081196': { vr: 'US', Value: [instance.warning] } } : {}),
     })
   }
   if (stored.length === 0 && cutAtLimit) {
-    return { status: 413, title: 'Content Too Large', detail: 'the request is longer than the limit; send fewer instances in one request' }
+    return {
+      status: 413,
+      title: 'Content Too Large',
+      detail: 'the request is longer than the limit; send fewer instances in one request',
+    }
   }
   if (unavailable && stored.length === 0) {
     const detail = 'the database cannot be reached; send the instances again later'

@@ -44,7 +44,10 @@ export function stow(options: StowOptions) {
 }
 
 /** Everything that can be said without the body: PS3.18 10.5.3 and table 10.5.3-1. */
-async function refusedBeforeReading(req: Request, { ingest, limits, draining }: StowOptions): Promise<Problem | undefined> {
+async function refusedBeforeReading(
+  req: Request,
+  { ingest, limits, draining }: StowOptions,
+): Promise<Problem | undefined> {
   if (draining()) return unavailable('the service is stopping')
   const study = req.params.study as string | undefined
   if (study !== undefined && !isValidUid(study)) {
@@ -71,12 +74,20 @@ function contentTypeProblem(type: MediaType | undefined): Problem | undefined {
   if (type?.type !== 'multipart/related') return { status: 415, title: 'Unsupported Media Type', detail: expected }
   const rootType = type.parameters.type?.toLowerCase()
   if (rootType !== undefined && rootType !== 'application/dicom') {
-    return { status: 415, title: 'Unsupported Media Type', detail: `multipart of ${rootType.slice(0, 60)} is not supported; ${expected}` }
+    return {
+      status: 415,
+      title: 'Unsupported Media Type',
+      detail: `multipart of ${rootType.slice(0, 60)} is not supported; ${expected}`,
+    }
   }
   const { boundary } = type.parameters
   if (!boundary) return { status: 400, title: 'Bad Request', detail: 'the Content-Type has no boundary parameter' }
   if (boundary.length > 70 || !/^[0-9A-Za-z'()+_,\-./:=? ]*[0-9A-Za-z'()+_,\-./:=?]$/.test(boundary)) {
-    return { status: 400, title: 'Bad Request', detail: 'the boundary is not one of RFC 2046: 1 to 70 letters, digits and some punctuation' }
+    return {
+      status: 400,
+      title: 'Bad Request',
+      detail: 'the boundary is not one of RFC 2046: 1 to 70 letters, digits and some punctuation',
+    }
   }
   return undefined
 }
@@ -102,7 +113,9 @@ class Transfer {
   async run(): Promise<Stored | Problem | 'gone'> {
     const type = parseMediaType(this.req.headers['content-type']!)!
     try {
-      const end = await (type.type === 'application/dicom' ? this.readSinglePart() : this.readMultipart(type.parameters.boundary!))
+      const end = await (type.type === 'application/dicom'
+        ? this.readSinglePart()
+        : this.readMultipart(type.parameters.boundary!))
       if (end === 'stopped') await this.noteCut('the request was longer than the limit')
       const instances = await Promise.all(this.outcomes)
       if (instances.length === 0 && end === 'end') return emptyBody
@@ -170,10 +183,16 @@ class Transfer {
     const { ingest, log } = this.options
     const study = this.req.params.study as string | undefined
     const source = this.req.res?.locals.source as string | undefined
-    const outcome = ingest.finish(receiver, { ...(source ? { source } : {}), ...(study ? { study } : {}) }).catch(error => {
-      log.error('an instance could not be stored', { error: String((error as Error).message) })
-      return { outcome: 'refused', reason: reason.processingFailure, detail: 'the instance could not be stored' } as const
-    })
+    const outcome = ingest
+      .finish(receiver, { ...(source ? { source } : {}), ...(study ? { study } : {}) })
+      .catch(error => {
+        log.error('an instance could not be stored', { error: String((error as Error).message) })
+        return {
+          outcome: 'refused',
+          reason: reason.processingFailure,
+          detail: 'the instance could not be stored',
+        } as const
+      })
     this.outcomes.push(outcome)
     this.inFlight.add(outcome)
     outcome.finally(() => this.inFlight.delete(outcome))
@@ -208,7 +227,12 @@ function tooLarge(limits: StowLimits): Problem {
 }
 
 function unavailable(why: string): Problem {
-  return { status: 503, title: 'Service Unavailable', detail: `${why}; try again later`, headers: { 'Retry-After': '10' } }
+  return {
+    status: 503,
+    title: 'Service Unavailable',
+    detail: `${why}; try again later`,
+    headers: { 'Retry-After': '10' },
+  }
 }
 
 /** Address of the DICOMweb service as the sender knows it. */

@@ -35,7 +35,9 @@ export function wado({ database, blobs }: WadoOptions) {
     }
     const boundary = randomUUID()
     res.set('Content-Type', `multipart/related; type="application/dicom"; boundary=${boundary}`)
-    return pipeline(Readable.from(multipart(instances, blobs, boundary), { objectMode: false }), res).catch(ignoreHangUp)
+    return pipeline(Readable.from(multipart(instances, blobs, boundary), { objectMode: false }), res).catch(
+      ignoreHangUp,
+    )
   }
 }
 
@@ -57,7 +59,10 @@ function notFound(res: Response): void {
 }
 
 /** Default transfer syntax is Explicit VR Little Endian (PS3.18 8.7.3.5.2); `*` takes what is stored. */
-function chooseForm(accepted: readonly MediaType[], instances: readonly StoredInstance[]): 'single' | 'multipart' | undefined {
+function chooseForm(
+  accepted: readonly MediaType[],
+  instances: readonly StoredInstance[],
+): 'single' | 'multipart' | undefined {
   for (const type of accepted) {
     const wanted = type.parameters['transfer-syntax'] ?? explicitVrLittleEndian
     const available = wanted === '*' || instances.every(instance => instance.transferSyntaxUid === wanted)
@@ -71,7 +76,11 @@ function chooseForm(accepted: readonly MediaType[], instances: readonly StoredIn
   return undefined
 }
 
-async function* multipart(instances: readonly StoredInstance[], blobs: BlobStore, boundary: string): AsyncGenerator<Buffer> {
+async function* multipart(
+  instances: readonly StoredInstance[],
+  blobs: BlobStore,
+  boundary: string,
+): AsyncGenerator<Buffer> {
   for (const instance of instances) {
     const head = `--${boundary}\r\nContent-Type: application/dicom; transfer-syntax=${instance.transferSyntaxUid}\r\n\r\n`
     yield Buffer.from(head)
@@ -84,4 +93,3 @@ async function* multipart(instances: readonly StoredInstance[], blobs: BlobStore
 function ignoreHangUp(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE' && error.code !== 'ECONNRESET' && error.code !== 'EPIPE') throw error
 }
-

@@ -12,7 +12,11 @@ const undefinedLength = 0xffffffff
  * Does the Pixel Data element end inside the file? Native values are compared by length; of encapsulated ones (PS3.5 A.4) only the
  * item headers are read.
  */
-export async function checkPixelData(header: InstanceHeader, file: FileHandle, byteLength: number): Promise<PixelDataCheck> {
+export async function checkPixelData(
+  header: InstanceHeader,
+  file: FileHandle,
+  byteLength: number,
+): Promise<PixelDataCheck> {
   const pixel = header.pixelData
   if (!pixel || header.transferSyntax.encoding === 'deflated') return { outcome: 'whole' }
   if (!pixel.undefinedLength) {
@@ -32,7 +36,8 @@ export async function checkPixelData(header: InstanceHeader, file: FileHandle, b
     if (tag === sequenceDelimiter) {
       return items > 1 ? { outcome: 'whole' } : { outcome: 'odd', detail: 'encapsulated Pixel Data without a fragment' }
     }
-    if (tag !== itemTag || length === undefinedLength) return { outcome: 'odd', detail: 'encapsulated Pixel Data holds what is no item' }
+    if (tag !== itemTag || length === undefinedLength)
+      return { outcome: 'odd', detail: 'encapsulated Pixel Data holds what is no item' }
     at += 8 + length
     items++
     if (at > byteLength) return { outcome: 'cut', detail: 'the file ends inside a fragment of Pixel Data' }

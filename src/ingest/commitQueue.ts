@@ -1,17 +1,16 @@
 import {
   type BlobKey,
   type BlobStore,
-
   type IndexOutcome,
-  indexInstances,
   type InstanceToIndex,
+  indexInstances,
   replaceInstance,
 } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
 import { type Database, type Transaction, transaction } from '../platform/database.js'
 import { errorContext, type Log } from '../platform/log.js'
-import { sameDataSet } from './sameDataSet.js'
 import type { ReceivedInstance } from './receiveInstance.js'
+import { sameDataSet } from './sameDataSet.js'
 
 const maxBatch = 256
 
@@ -104,7 +103,10 @@ export class CommitQueue {
     return transaction(this.options.database, async tx => {
       const outcomes = await indexInstances(tx, instances)
       const stored = instances.filter((_, i) => outcomes[i]!.outcome === 'stored')
-      await this.moveSettleJobs(tx, stored.map(instance => instance.studyInstanceUid))
+      await this.moveSettleJobs(
+        tx,
+        stored.map(instance => instance.studyInstanceUid),
+      )
       return outcomes
     })
   }
@@ -163,4 +165,3 @@ function isUnreachable(error: unknown): boolean {
   if (code && /^(ECONN|ENOENT|EPIPE|ETIMEDOUT|08|57|53)/.test(code)) return true
   return /terminated|timeout exceeded when trying to connect|not queryable/i.test(message ?? '')
 }
-

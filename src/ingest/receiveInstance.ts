@@ -65,7 +65,10 @@ export class InstanceReceiver {
     this.byteLength += chunk.length
     if (this.refusal) return undefined
     if (this.byteLength > this.limits.maxInstanceBytes) {
-      this.refuse(reason.outOfResources, `larger than the limit of ${this.limits.maxInstanceBytes} bytes for one instance`)
+      this.refuse(
+        reason.outOfResources,
+        `larger than the limit of ${this.limits.maxInstanceBytes} bytes for one instance`,
+      )
       return undefined
     }
     this.hash.update(chunk)
@@ -94,7 +97,12 @@ export class InstanceReceiver {
     if (this.writeError) {
       await this.abort()
       const code = (this.writeError as NodeJS.ErrnoException).code
-      return { ...this.identity(), outcome: 'refused', reason: reason.outOfResources, detail: `the storage refused the bytes (${code})` }
+      return {
+        ...this.identity(),
+        outcome: 'refused',
+        reason: reason.outOfResources,
+        detail: `the storage refused the bytes (${code})`,
+      }
     }
     const blob = await this.blob!
     const pixels = await checkPixelData(this.header, blob.handle, this.byteLength)
@@ -120,8 +128,6 @@ export class InstanceReceiver {
     if (this.blob) await this.blob.then(blob => this.blobs.discard(blob)).catch(() => {})
   }
 
-
-
   private flush(): void {
     const buffers = this.unwritten
     const bytes = this.unwrittenBytes
@@ -146,7 +152,8 @@ export class InstanceReceiver {
     if (outcome.outcome === 'incomplete') {
       this.beginning = [beginning]
       this.nextAttempt = beginning.length * 4
-      if (beginning.length > maxHeader) this.refuse(reason.outOfResources, `the header is longer than ${maxHeader} bytes`)
+      if (beginning.length > maxHeader)
+        this.refuse(reason.outOfResources, `the header is longer than ${maxHeader} bytes`)
       return
     }
     if (outcome.outcome === 'refused') {
@@ -157,7 +164,6 @@ export class InstanceReceiver {
     this.header = outcome.header
     this.beginning = undefined
   }
-
 
   private identity() {
     const { sopClassUid, sopInstanceUid, studyInstanceUid } = this.header!

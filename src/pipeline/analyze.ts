@@ -8,7 +8,11 @@ import type { PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
 
 /** Normalizes the study, has it analysed, and keeps the findings. */
-export async function analyze({ study, revision }: JobPayloads['analyze'], job: JobContext, context: PipelineContext): Promise<void> {
+export async function analyze(
+  { study, revision }: JobPayloads['analyze'],
+  job: JobContext,
+  context: PipelineContext,
+): Promise<void> {
   const { database } = context
   const current = await findRevision(database, study, revision)
   if (!current || !['settled', 'analyzing'].includes(current.state)) return
@@ -18,13 +22,17 @@ export async function analyze({ study, revision }: JobPayloads['analyze'], job: 
     [study, revision],
   )
   const { provider: name } = rows[0]!
-  await database.query('update analysis set started_at = now() where study_instance_uid = $1 and revision = $2', [study, revision])
+  await database.query('update analysis set started_at = now() where study_instance_uid = $1 and revision = $2', [
+    study,
+    revision,
+  ])
   let findings: Findings
   try {
     findings = await callProvider(name, study, revision, context)
   } catch (error) {
     const problem = error as Error
-    const final = problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
+    const final =
+      problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
     if (!final) throw error
     job.log.error('the analysis failed', { revision, provider: name, error: problem.message })
     return failed(study, revision, problem.message, context)
@@ -33,7 +41,12 @@ export async function analyze({ study, revision }: JobPayloads['analyze'], job: 
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }
 
-async function callProvider(name: string, study: string, revision: number, context: PipelineContext): Promise<Findings> {
+async function callProvider(
+  name: string,
+  study: string,
+  revision: number,
+  context: PipelineContext,
+): Promise<Findings> {
   const provider = context.providers.get(name)
   if (!provider) throw new ProviderProblem(`no provider is named ${name}`, false)
   const seconds = context.endpoints.providers.find(p => p.name === name)?.timeoutSeconds ?? 600
@@ -44,10 +57,19 @@ async function callProvider(name: string, study: string, revision: number, conte
 function withEvidence(findings: Findings, { evidence }: StudyRevision): Findings {
   const partial = evidence.find(entry => entry.kind === 'partial')
   if (!partial || findings.status === 'not-applicable') return findings
-  return { ...findings, status: 'incomplete', reason: [findings.reason, `study may be incomplete: ${partial.reason}`].filter(Boolean).join('; ') }
+  return {
+    ...findings,
+    status: 'incomplete',
+    reason: [findings.reason, `study may be incomplete: ${partial.reason}`].filter(Boolean).join('; '),
+  }
 }
 
-async function conclude(study: string, revision: number, findings: Findings, { database }: PipelineContext): Promise<void> {
+async function conclude(
+  study: string,
+  revision: number,
+  findings: Findings,
+  { database }: PipelineContext,
+): Promise<void> {
   await transaction(database, async tx => {
     const current = await findRevision(tx, study, revision, true)
     if (current?.state !== 'analyzing') return // superseded, or concluded by another worker

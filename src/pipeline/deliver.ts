@@ -1,5 +1,5 @@
 import { addEvent, changeState, findInstance, findRevision } from '../archive/index.js'
-import { delayBeforeRetry, type DeliveryOutcome, maxAttempts } from '../delivery/index.js'
+import { type DeliveryOutcome, delayBeforeRetry, maxAttempts } from '../delivery/index.js'
 import { type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
@@ -18,7 +18,11 @@ const selectDelivery = `select id, study_instance_uid study, revision, sop_insta
                           from delivery where id = $1`
 
 /** One attempt to bring one object to one destination. What comes next, another attempt or the end, is decided by its outcome. */
-export async function deliver({ delivery: id }: JobPayloads['deliver'], job: JobContext, context: PipelineContext): Promise<void> {
+export async function deliver(
+  { delivery: id }: JobPayloads['deliver'],
+  job: JobContext,
+  context: PipelineContext,
+): Promise<void> {
   const { database } = context
   const { rows } = await database.query<DeliveryRow>(selectDelivery, [id])
   const delivery = rows[0]
@@ -33,27 +37,49 @@ export async function deliver({ delivery: id }: JobPayloads['deliver'], job: Job
     await tx.query(
       `update delivery set state = $2, attempts = $3, last_error = $4, first_attempt_at = coalesce(first_attempt_at, now()),
               delivered_at = case when $2 = 'delivered' then now() end, next_attempt_at = $5 where id = $1`,
-      [id, state, attempts, state === 'delivered' ? null : outcome.detail, state === 'pending' ? new Date(Date.now() + wait * 1000) : null],
+      [
+        id,
+        state,
+        attempts,
+        state === 'delivered' ? null : outcome.detail,
+        state === 'pending' ? new Date(Date.now() + wait * 1000) : null,
+      ],
     )
     const detail = { destination: delivery.destination, attempt: attempts, detail: outcome.detail }
     if (state === 'pending') {
-      await addEvent(tx, delivery.study, delivery.revision, 'delivery failed', { ...detail, nextAttemptInSeconds: Math.round(wait) })
-      await addJob(tx, 'deliver', { delivery: id }, {
-        key: `deliver:${id}`,
-        queue: deliveryQueue(delivery.destination, id),
-        runAt: new Date(Date.now() + wait * 1000),
+      await addEvent(tx, delivery.study, delivery.revision, 'delivery failed', {
+        ...detail,
+        nextAttemptInSeconds: Math.round(wait),
       })
-      log.warn('delivery failed, will be tried again', { attempt: attempts, inSeconds: Math.round(wait), error: outcome.detail })
+      await addJob(
+        tx,
+        'deliver',
+        { delivery: id },
+        {
+          key: `deliver:${id}`,
+          queue: deliveryQueue(delivery.destination, id),
+          runAt: new Date(Date.now() + wait * 1000),
+        },
+      )
+      log.warn('delivery failed, will be tried again', {
+        attempt: attempts,
+        inSeconds: Math.round(wait),
+        error: outcome.detail,
+      })
       return
     }
     await addEvent(tx, delivery.study, delivery.revision, state === 'dead' ? 'delivery dead' : 'delivered', detail)
-    if (state === 'dead') log.error('delivery given up: a dead letter waits for an administrator', { attempts, error: outcome.detail })
+    if (state === 'dead')
+      log.error('delivery given up: a dead letter waits for an administrator', { attempts, error: outcome.detail })
     else log.info('delivered', { attempts, detail: outcome.detail })
     await concludeStudy(tx, delivery.study, delivery.revision)
   })
 }
 
-async function attempt(delivery: DeliveryRow, { deliverers, database, blobs }: PipelineContext): Promise<DeliveryOutcome> {
+async function attempt(
+  delivery: DeliveryRow,
+  { deliverers, database, blobs }: PipelineContext,
+): Promise<DeliveryOutcome> {
   const deliverer = deliverers.get(delivery.destination)
   if (!deliverer) return { outcome: 'refused', detail: 'this destination is no longer configured' }
   const instance = await findInstance(database, delivery.sopInstanceUid)
@@ -71,6 +97,7 @@ async function concludeStudy(tx: Transaction, study: string, revision: number): 
   )
   if (rows.some(row => row.state === 'pending')) return
   const dead = [...new Set(rows.filter(row => row.state === 'dead').map(row => row.destination))]
-  if (dead.length > 0) await changeState(tx, study, revision, 'failed', { reason: `not delivered to ${dead.join(', ')}` })
+  if (dead.length > 0)
+    await changeState(tx, study, revision, 'failed', { reason: `not delivered to ${dead.join(', ')}` })
   else await changeState(tx, study, revision, 'completed')
 }

@@ -8,7 +8,7 @@ import { settle } from './settle.js'
 
 export type { PipelineContext } from './context.js'
 export { rearmSettling } from './rearmSettling.js'
-export { retryDelivery, retryStudy, type RetryOutcome } from './retry.js'
+export { type RetryOutcome, retryDelivery, retryStudy } from './retry.js'
 
 /** The steps of the pipeline as jobs. */
 export function pipelineTasks(context: PipelineContext): Tasks {

@@ -1,10 +1,20 @@
-import type { ImageGeometry, NormalizedImage, NormalizedSeries, NormalizedStudy, Vec3 } from '../analysis/normalizedStudy.js'
+import type {
+  ImageGeometry,
+  NormalizedImage,
+  NormalizedSeries,
+  NormalizedStudy,
+  Vec3,
+} from '../analysis/normalizedStudy.js'
 import { instancesOfRevision, type StoredInstance } from '../archive/index.js'
 import { numberOf, numbersOf, textOf, textsOf } from '../dicom/dicomJson.js'
 import type { PipelineContext } from './context.js'
 
 /** The study as an analyser gets it: headers from the index, pixels decoded when they are asked for. */
-export async function normalizedStudy(study: string, revision: number, context: PipelineContext): Promise<NormalizedStudy> {
+export async function normalizedStudy(
+  study: string,
+  revision: number,
+  context: PipelineContext,
+): Promise<NormalizedStudy> {
   const instances = await instancesOfRevision(context.database, study, revision)
   const series = new Map<string, NormalizedSeries>()
   for (const instance of instances) {
@@ -19,7 +29,12 @@ export async function normalizedStudy(study: string, revision: number, context: 
 
 function newSeries({ seriesInstanceUid, header }: StoredInstance): NormalizedSeries {
   const bodyPart = textOf(header, '00180015')
-  return { seriesInstanceUid, modality: textOf(header, '00080060') ?? '', ...(bodyPart ? { bodyPart } : {}), images: [] }
+  return {
+    seriesInstanceUid,
+    modality: textOf(header, '00080060') ?? '',
+    ...(bodyPart ? { bodyPart } : {}),
+    images: [],
+  }
 }
 
 /** One image a frame; none for what is no image (reports, presentation states, waveforms). */
@@ -56,7 +71,8 @@ function geometryOf({ header }: StoredInstance): ImageGeometry | undefined {
   const position = numbersOf(header, '00200032')
   const orientation = numbersOf(header, '00200037')
   const spacing = numbersOf(header, '00280030')
-  if (position.length !== 3 || orientation.length !== 6 || spacing.length !== 2 || !spacing.every(s => s > 0)) return undefined
+  if (position.length !== 3 || orientation.length !== 6 || spacing.length !== 2 || !spacing.every(s => s > 0))
+    return undefined
   const sliceThickness = numberOf(header, '00180050')
   const frameOfReferenceUid = textOf(header, '00200052')
   return {

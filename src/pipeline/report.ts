@@ -1,12 +1,12 @@
-import type { Findings } from '../analysis/findings.js'
 import { createHash } from 'node:crypto'
+import type { Findings } from '../analysis/findings.js'
 import {
   type BlobKey,
   changeState,
   findRevision,
+  type InstanceToIndex,
   indexInstances,
   instancesOfRevision,
-  type InstanceToIndex,
 } from '../archive/index.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
@@ -17,7 +17,11 @@ import { type ResultObject, structuredReport } from '../results/structuredReport
 import { deliveryQueue, type PipelineContext } from './context.js'
 
 /** Writes the findings as DICOM objects into the archive and queues them for their destinations. */
-export async function report({ study, revision }: JobPayloads['report'], job: JobContext, context: PipelineContext): Promise<void> {
+export async function report(
+  { study, revision }: JobPayloads['report'],
+  job: JobContext,
+  context: PipelineContext,
+): Promise<void> {
   const { database, blobs } = context
   const current = await findRevision(database, study, revision)
   if (current?.state !== 'reporting') return
@@ -51,7 +55,12 @@ export async function report({ study, revision }: JobPayloads['report'], job: Jo
   job.log.info('report written', { revision, sr: result.sopInstanceUid })
 }
 
-async function findPredecessor(db: Queryable, study: string, revision: number, { route, arm }: { route: string; arm: string }) {
+async function findPredecessor(
+  db: Queryable,
+  study: string,
+  revision: number,
+  { route, arm }: { route: string; arm: string },
+) {
   const candidates = Array.from({ length: revision - 1 }, (_, i) => deriveUid('sr', study, i + 1, route, arm))
   const { rows } = await db.query<NonNullable<ResultContext['predecessor']>>(
     `select sop_class_uid "sopClassUid", sop_instance_uid "sopInstanceUid", series_instance_uid "seriesInstanceUid"
@@ -100,7 +109,8 @@ async function queueDeliveries(
   { endpoints }: PipelineContext,
 ): Promise<void> {
   const destinations = endpoints.routes.find(route => route.name === routeName)?.deliverTo ?? []
-  if (destinations.length === 0) return changeState(tx, study, revision, 'completed', { reason: 'results are in the archive' })
+  if (destinations.length === 0)
+    return changeState(tx, study, revision, 'completed', { reason: 'results are in the archive' })
   await changeState(tx, study, revision, 'delivering', { destinations })
   const { rows } = await tx.query<{ id: number; destination: string }>(
     `insert into delivery (study_instance_uid, revision, sop_instance_uid, destination)

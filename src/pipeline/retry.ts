@@ -45,7 +45,12 @@ export async function retryStudy(database: Database, study: string): Promise<Ret
     )
     if (!rowCount) return 'not-failed' // it never got to an analysis: an inconsistent study
     await changeState(tx, study, revision, 'settled', { reason: 'taken up again' })
-    await addJob(tx, 'analyze', { study, revision }, { key: `analyze:${study}:${revision}`, queue: analysisQueue(study) })
+    await addJob(
+      tx,
+      'analyze',
+      { study, revision },
+      { key: `analyze:${study}:${revision}`, queue: analysisQueue(study) },
+    )
     return 'queued'
   })
 }

@@ -31,7 +31,12 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
        on conflict do nothing`,
       [study, revision, choice.route.name, choice.route.analysis.primary],
     )
-    await addJob(tx, 'analyze', { study, revision }, { key: `analyze:${study}:${revision}`, queue: analysisQueue(study) })
+    await addJob(
+      tx,
+      'analyze',
+      { study, revision },
+      { key: `analyze:${study}:${revision}`, queue: analysisQueue(study) },
+    )
   })
 }
 

@@ -24,7 +24,11 @@ export interface NormalizedFrame {
  * @param keepPhotometric decode only: samples as a decompressor would give them
  * @throws PixelProblem
  */
-export async function decodeFrame(source: FrameSource, frame: number, keepPhotometric = false): Promise<NormalizedFrame> {
+export async function decodeFrame(
+  source: FrameSource,
+  frame: number,
+  keepPhotometric = false,
+): Promise<NormalizedFrame> {
   const { header, image } = source
   const stream = await source.read(frame)
   const changes: string[] = []
@@ -33,7 +37,8 @@ export async function decodeFrame(source: FrameSource, frame: number, keepPhotom
     ? await decompress(stream, image, header.transferSyntax, changes)
     : nativeSamples(stream, image, encoding === 'explicit-big', header.pixelData!.vr)
   if (encapsulated) changes.push(`decompressed from ${name}`)
-  if (!encapsulated && !keepPhotometric) keepStoredBits(decoded.samples, image.bitsAllocated, image.bitsStored, image.highBit)
+  if (!encapsulated && !keepPhotometric)
+    keepStoredBits(decoded.samples, image.bitsAllocated, image.bitsStored, image.highBit)
 
   let samples: Samples = decoded.samples
   const pixels = decoded.rows * decoded.columns
@@ -42,7 +47,8 @@ export async function decodeFrame(source: FrameSource, frame: number, keepPhotom
     changes.push('Planar Configuration 1 to 0')
   }
   const photometric = decoded.photometric ?? image.photometric
-  if (decoded.photometric && decoded.photometric !== image.photometric) changes.push(`${image.photometric} to RGB by the decoder`)
+  if (decoded.photometric && decoded.photometric !== image.photometric)
+    changes.push(`${image.photometric} to RGB by the decoder`)
   const normalized: NormalizedFrame = {
     rows: decoded.rows,
     columns: decoded.columns,
@@ -95,10 +101,14 @@ async function decompress(
     )
   }
   if (decoded.samplesPerPixel !== image.samplesPerPixel) {
-    throw new PixelProblem(`the code stream has ${decoded.samplesPerPixel} components, Samples per Pixel says ${image.samplesPerPixel}`)
+    throw new PixelProblem(
+      `the code stream has ${decoded.samplesPerPixel} components, Samples per Pixel says ${image.samplesPerPixel}`,
+    )
   }
-  if (decoded.samples.length < image.rows * image.columns * image.samplesPerPixel) throw new PixelProblem('the code stream is cut')
-  if (decoded.precision !== image.bitsStored) changes.push(`Bits Stored ${image.bitsStored} to the code stream's ${decoded.precision}`)
+  if (decoded.samples.length < image.rows * image.columns * image.samplesPerPixel)
+    throw new PixelProblem('the code stream is cut')
+  if (decoded.precision !== image.bitsStored)
+    changes.push(`Bits Stored ${image.bitsStored} to the code stream's ${decoded.precision}`)
   if (decoded.samples.BYTES_PER_ELEMENT * 8 !== image.bitsAllocated) {
     changes.push(`Bits Allocated ${image.bitsAllocated} to ${decoded.samples.BYTES_PER_ELEMENT * 8}`)
   }
@@ -119,10 +129,17 @@ function nativeSamples(bytes: Buffer, image: ImageDescription, bigEndian: boolea
   // A copy of its own: aligned, and free to be changed and handed to another thread.
   const own = new Uint8Array(bytes)
   // Big Endian data in OW, of 8 bits too, comes in words whose bytes are exchanged; OB does not (PS3.5 8.2).
-  if (bigEndian && (image.bitsAllocated === 16 || vr === 'OW')) Buffer.from(own.buffer).subarray(0, own.length & ~1).swap16()
+  if (bigEndian && (image.bitsAllocated === 16 || vr === 'OW'))
+    Buffer.from(own.buffer)
+      .subarray(0, own.length & ~1)
+      .swap16()
   const words = own.length >> 1
   const samples =
-    image.bitsAllocated === 8 ? own : image.signed ? new Int16Array(own.buffer, 0, words) : new Uint16Array(own.buffer, 0, words)
+    image.bitsAllocated === 8
+      ? own
+      : image.signed
+        ? new Int16Array(own.buffer, 0, words)
+        : new Uint16Array(own.buffer, 0, words)
   return {
     rows: image.rows,
     columns: image.columns,

@@ -1,7 +1,7 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
 import { decodeFrame, type NormalizedFrame } from './decodeFrame.js'
 import { type FrameSource, openFrames } from './frames.js'
-import { normalizeFile, type NormalizeOptions, type NormalizeReport } from './normalizeFile.js'
+import { type NormalizeOptions, type NormalizeReport, normalizeFile } from './normalizeFile.js'
 
 /** Work for a pixel thread. */
 export type PixelTask =

@@ -47,7 +47,9 @@ async function nativeReader(file: FileHandle, header: InstanceHeader, image: Ima
   const frameLength = nativeFrameLength(image)
   const { offset, length } = header.pixelData!
   if (length < frameLength * image.frames) {
-    throw new PixelProblem(`Pixel Data holds ${length} bytes, ${image.frames} frames need ${frameLength * image.frames}`)
+    throw new PixelProblem(
+      `Pixel Data holds ${length} bytes, ${image.frames} frames need ${frameLength * image.frames}`,
+    )
   }
   if (header.transferSyntax.encoding !== 'deflated') {
     return async (frame: number) => readExactly(file, offset + checkFrame(frame, image) * frameLength, frameLength)
@@ -69,14 +71,21 @@ interface Fragment {
 const itemTag = 0xe000fffe
 const maxFragments = 4_000_000
 
-async function encapsulatedReader(file: FileHandle, size: number, start: number, image: ImageDescription, syntaxUid: string) {
+async function encapsulatedReader(
+  file: FileHandle,
+  size: number,
+  start: number,
+  image: ImageDescription,
+  syntaxUid: string,
+) {
   const [offsetTable, ...fragments] = await findFragments(file, size, start)
   if (!offsetTable || fragments.length === 0) throw new PixelProblem('the encapsulated Pixel Data holds no fragment')
   const table = await readOffsetTable(file, offsetTable)
   const groups = groupByFrame(fragments, table, image.frames, fragments[0]!.offset - 8, syntaxUid)
   return async (frame: number) => {
     const parts = groups[checkFrame(frame, image)]
-    if (!parts || parts.length === 0) throw new PixelProblem(`frame ${frame + 1} of ${image.frames} is missing in Pixel Data`)
+    if (!parts || parts.length === 0)
+      throw new PixelProblem(`frame ${frame + 1} of ${image.frames} is missing in Pixel Data`)
     return Buffer.concat(await Promise.all(parts.map(part => readExactly(file, part.offset, part.length))))
   }
 }
@@ -108,17 +117,27 @@ async function readOffsetTable(file: FileHandle, { offset, length }: Fragment): 
 }
 
 /** Assigns fragments to frames by the offset table if it is sound, else by counting (docs/decisions/0005-frames.md). */
-function groupByFrame(fragments: Fragment[], table: number[], frames: number, origin: number, syntaxUid: string): Fragment[][] {
+function groupByFrame(
+  fragments: Fragment[],
+  table: number[],
+  frames: number,
+  origin: number,
+  syntaxUid: string,
+): Fragment[][] {
   if (frames === 1) return [fragments]
   const starts = table.map(offset => fragments.findIndex(fragment => fragment.offset - 8 === origin + offset))
-  const sound = starts.length === frames && starts[0] === 0 && starts.every((s, i) => s >= 0 && (i === 0 || s > starts[i - 1]!))
+  const sound =
+    starts.length === frames && starts[0] === 0 && starts.every((s, i) => s >= 0 && (i === 0 || s > starts[i - 1]!))
   if (sound) return starts.map((s, i) => fragments.slice(s, starts[i + 1]))
   if (fragments.length === frames || syntaxUid === '1.2.840.10008.1.2.5') return fragments.map(fragment => [fragment])
-  throw new PixelProblem(`${fragments.length} fragments cannot be told apart into ${frames} frames without a sound offset table`)
+  throw new PixelProblem(
+    `${fragments.length} fragments cannot be told apart into ${frames} frames without a sound offset table`,
+  )
 }
 
 function checkFrame(frame: number, image: ImageDescription): number {
-  if (frame < 0 || frame >= image.frames) throw new PixelProblem(`there is no frame ${frame + 1}, the object has ${image.frames}`)
+  if (frame < 0 || frame >= image.frames)
+    throw new PixelProblem(`there is no frame ${frame + 1}, the object has ${image.frames}`)
   return frame
 }
 

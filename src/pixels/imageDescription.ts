@@ -40,14 +40,20 @@ export function describeImage(header: DicomJson): ImageDescription {
   const framesText = textOf(header, '00280008')
   const frames = framesText === undefined ? 1 : Number(framesText)
   if (rows < 1 || columns < 1) throw new PixelProblem(`an image of ${columns} × ${rows} pixels has no content`)
-  if (!Number.isInteger(frames) || frames < 1 || frames > maxFrames) throw new PixelProblem('Number of Frames (0028,0008) is not a sensible number')
+  if (!Number.isInteger(frames) || frames < 1 || frames > maxFrames)
+    throw new PixelProblem('Number of Frames (0028,0008) is not a sensible number')
   if (samples !== 1 && samples !== 3) throw new PixelProblem(`Samples per Pixel ${samples} is not supported`)
-  if (rows * columns * samples > maxSamplesPerFrame) throw new PixelProblem(`a frame of ${columns} × ${rows} is too large`)
-  if (bitsAllocated !== 8 && bitsAllocated !== 16) throw new PixelProblem(`Bits Allocated ${bitsAllocated} is not supported`)
-  if (bitsStored < 1 || bitsStored > bitsAllocated) throw new PixelProblem(`Bits Stored ${bitsStored} does not fit ${bitsAllocated} bits allocated`)
-  if (highBit < bitsStored - 1 || highBit >= bitsAllocated) throw new PixelProblem(`High Bit ${highBit} does not fit ${bitsStored} bits stored`)
+  if (rows * columns * samples > maxSamplesPerFrame)
+    throw new PixelProblem(`a frame of ${columns} × ${rows} is too large`)
+  if (bitsAllocated !== 8 && bitsAllocated !== 16)
+    throw new PixelProblem(`Bits Allocated ${bitsAllocated} is not supported`)
+  if (bitsStored < 1 || bitsStored > bitsAllocated)
+    throw new PixelProblem(`Bits Stored ${bitsStored} does not fit ${bitsAllocated} bits allocated`)
+  if (highBit < bitsStored - 1 || highBit >= bitsAllocated)
+    throw new PixelProblem(`High Bit ${highBit} does not fit ${bitsStored} bits stored`)
   const monochrome = photometric.startsWith('MONOCHROME') || photometric === 'PALETTE COLOR'
-  if (monochrome !== (samples === 1)) throw new PixelProblem(`${photometric} does not go with ${samples} samples per pixel`)
+  if (monochrome !== (samples === 1))
+    throw new PixelProblem(`${photometric} does not go with ${samples} samples per pixel`)
   return {
     rows,
     columns,

@@ -1,5 +1,5 @@
-import { type DicomJson, itemsOf, numberOf, numbersOf, textOf } from '../dicom/dicomJson.js'
 import { decimalString } from '../dicom/decimalString.js'
+import { type DicomJson, itemsOf, numberOf, numbersOf, textOf } from '../dicom/dicomJson.js'
 import type { Replacement } from '../dicom/rewrite.js'
 import { mirrorSum } from './photometric.js'
 
@@ -8,7 +8,11 @@ import { mirrorSum } from './photometric.js'
  * window centre, padding, smallest and largest value, presentation LUT shape, intensity relationship sign.
  * @see PS3.3 C.11.2.1.2 for the windows, C.7.5.1.1.2 for padding
  */
-export function mirrorDisplayAttributes(header: DicomJson, bitsStored: number, signed: boolean): Map<string, Replacement> {
+export function mirrorDisplayAttributes(
+  header: DicomJson,
+  bitsStored: number,
+  signed: boolean,
+): Map<string, Replacement> {
   const sum = mirrorSum(bitsStored, signed)
   const changes = new Map<string, Replacement>([['00280004', text('CS', 'MONOCHROME2')]])
 

@@ -30,22 +30,34 @@ export interface NormalizeReport {
  * Writes an object decoded, as Explicit VR Little Endian, MONOCHROME2 or RGB.
  * @throws PixelProblem if it holds no image, or one that cannot be decoded
  */
-export async function normalizeFile(input: string, output: string, options: NormalizeOptions): Promise<NormalizeReport> {
+export async function normalizeFile(
+  input: string,
+  output: string,
+  options: NormalizeOptions,
+): Promise<NormalizeReport> {
   const source = await openFrames(input)
   try {
     const frames: NormalizedFrame[] = []
-    for (let frame = 0; frame < source.image.frames; frame++) frames.push(await decodeFrame(source, frame, options.keepPhotometric))
+    for (let frame = 0; frame < source.image.frames; frame++)
+      frames.push(await decodeFrame(source, frame, options.keepPhotometric))
     return await writeNormalized(input, output, source, frames)
   } finally {
     await source.close()
   }
 }
 
-async function writeNormalized(input: string, output: string, source: FrameSource, frames: NormalizedFrame[]): Promise<NormalizeReport> {
+async function writeNormalized(
+  input: string,
+  output: string,
+  source: FrameSource,
+  frames: NormalizedFrame[],
+): Promise<NormalizeReport> {
   const { header, image } = source
   const first = frames[0]!
   const changes = [...new Set(frames.flatMap(frame => frame.changes))]
-  const pixels = Buffer.concat(frames.map(({ samples }) => Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength)))
+  const pixels = Buffer.concat(
+    frames.map(({ samples }) => Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength)),
+  )
   const replacements = new Map<string, Replacement>([
     ['7FE00010', { vr: first.bitsAllocated === 16 ? 'OW' : 'OB', bytes: pixels }],
     ['7FE00001', undefined],
@@ -58,7 +70,11 @@ async function writeNormalized(input: string, output: string, source: FrameSourc
     replacements.set('00280100', word('US', first.bitsAllocated))
     replacements.set('00280101', word('US', first.bitsStored))
     replacements.set('00280102', word('US', first.bitsStored - 1))
-  } else if (!header.transferSyntax.encapsulated && image.highBit !== image.bitsStored - 1 && first.photometric !== image.photometric) {
+  } else if (
+    !header.transferSyntax.encapsulated &&
+    image.highBit !== image.bitsStored - 1 &&
+    first.photometric !== image.photometric
+  ) {
     replacements.set('00280102', word('US', image.bitsStored - 1))
   }
   if (header.transferSyntax.lossy && !header.json['00282110']) {
@@ -67,8 +83,10 @@ async function writeNormalized(input: string, output: string, source: FrameSourc
   }
   let sopInstanceUid = header.sopInstanceUid
   if (image.photometric === 'MONOCHROME1' && first.photometric === 'MONOCHROME2') {
-    if (hasVoiLut(header.json)) throw new PixelProblem('a MONOCHROME1 image with a VOI LUT table is not converted by this version')
-    for (const [tag, value] of mirrorDisplayAttributes(header.json, first.bitsStored, first.signed)) replacements.set(tag, value)
+    if (hasVoiLut(header.json))
+      throw new PixelProblem('a MONOCHROME1 image with a VOI LUT table is not converted by this version')
+    for (const [tag, value] of mirrorDisplayAttributes(header.json, first.bitsStored, first.signed))
+      replacements.set(tag, value)
     // Other sample values make another object (PS3.3 C.7.6.1.1.2, C.12.1.1).
     sopInstanceUid = deriveUid('normalized', header.sopInstanceUid)
     replacements.set('00080018', text('UI', sopInstanceUid))
@@ -99,9 +117,12 @@ function parseWhole(bytes: Buffer, header: InstanceHeader): DataSet {
   const { encoding } = header.transferSyntax
   const body = encoding === 'deflated' ? inflateRawSync(bytes.subarray(header.dataSetOffset)) : bytes
   const start = encoding === 'deflated' ? 0 : header.dataSetOffset
-  const parser = encoding === 'explicit-big' ? dicomParser.bigEndianByteArrayParser : dicomParser.littleEndianByteArrayParser
+  const parser =
+    encoding === 'explicit-big' ? dicomParser.bigEndianByteArrayParser : dicomParser.littleEndianByteArrayParser
   const stream = new dicomParser.ByteStream(parser, body, start)
-  const { DataSet: Constructor } = dicomParser as unknown as { DataSet: new (p: unknown, b: Uint8Array, e: object) => DataSet }
+  const { DataSet: Constructor } = dicomParser as unknown as {
+    DataSet: new (p: unknown, b: Uint8Array, e: object) => DataSet
+  }
   const dataSet = new Constructor(parser, body, {})
   const options = { untilTag: 'x7fe00010', vrCallback: (tag: string) => vrOf(tag.slice(1).toUpperCase()) as string }
   if (encoding === 'implicit-little') dicomParser.parseDicomDataSetImplicit(dataSet, stream, body.length, options)

@@ -19,9 +19,13 @@ export function openDatabase(connection: string | pg.PoolConfig, log: Log): Data
     connectionTimeoutMillis: 5000,
     application_name: 'radbridge',
   })
-  pool.on('error', error => log.warn('an idle database connection was lost', errorContext(error)))
+  pool.on('error', error => {
+    if (!pool.ending) log.warn('an idle database connection was lost', errorContext(error))
+  })
   // A connection cut while it is lent out says so by this event; its next query fails, and that is acted on there.
-  pool.on('connect', client => client.on('error', error => log.debug('a database connection was lost', errorContext(error))))
+  pool.on('connect', client =>
+    client.on('error', error => log.debug('a database connection was lost', errorContext(error))),
+  )
   return pool
 }
 
@@ -46,7 +50,9 @@ const migrationFolder = fileURLToPath(new URL('./migrations/', import.meta.url))
 
 /** Brings the schema up to date: each SQL file of migrations/ once, in the order of their names, in one transaction each. */
 export async function migrate(database: Database, log: Log): Promise<void> {
-  const files = readdirSync(migrationFolder).filter(file => file.endsWith('.sql')).sort()
+  const files = readdirSync(migrationFolder)
+    .filter(file => file.endsWith('.sql'))
+    .sort()
   await transaction(database, async tx => {
     await tx.query(`select pg_advisory_xact_lock(hashtext('radbridge.migrate'))`) // one node migrates, the others wait
     await tx.query('create schema if not exists radbridge')

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chownSync, existsSync, closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs'
+import { chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -92,7 +92,9 @@ function unprivilegedAccount(): Account {
     const fields = lines.map(line => line.split(':')).find(f => f[0] === name)
     if (fields) return { uid: Number(fields[2]), gid: Number(fields[3]) }
   }
-  throw new Error('Radbridge runs as root and found no account postgres or nobody to run PostgreSQL as. Run it as another user.')
+  throw new Error(
+    'Radbridge runs as root and found no account postgres or nobody to run PostgreSQL as. Run it as another user.',
+  )
 }
 
 /** A Unix socket path may have 107 bytes; a deep data folder gets its sockets under the temporary folder. */
@@ -113,7 +115,8 @@ interface Launcher {
  * data. There `setpriv` (util-linux) gives it the one capability that it lacks.
  */
 async function launcherFor(account: Account, paths: readonly string[]): Promise<Launcher> {
-  const closed = account.uid === undefined ? undefined : paths.map(path => closedFolder(path, account)).find(folder => folder)
+  const closed =
+    account.uid === undefined ? undefined : paths.map(path => closedFolder(path, account)).find(folder => folder)
   if (!closed) return { account, command: (program, args) => [program, args] }
   try {
     await promisify(execFile)('setpriv', ['--version'])
@@ -124,7 +127,13 @@ async function launcherFor(account: Account, paths: readonly string[]): Promise<
       { cause },
     )
   }
-  const options = [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override']
+  const options = [
+    `--reuid=${account.uid}`,
+    `--regid=${account.gid}`,
+    '--clear-groups',
+    '--inh-caps=+dac_override',
+    '--ambient-caps=+dac_override',
+  ]
   return { account: {}, command: (program, args) => ['setpriv', [...options, program, ...args]] }
 }
 
@@ -143,7 +152,11 @@ async function initialise(launcher: Launcher, initdb: string, cluster: string): 
     ...['-D', cluster, '-U', 'radbridge', '-A', 'trust', '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8'],
   ])
   try {
-    await promisify(execFile)(command, args, { ...launcher.account, cwd: '/', env: { ...process.env, LC_ALL: 'C', LANG: 'C' } })
+    await promisify(execFile)(command, args, {
+      ...launcher.account,
+      cwd: '/',
+      env: { ...process.env, LC_ALL: 'C', LANG: 'C' },
+    })
   } catch (cause) {
     const words = ((cause as { stderr?: string }).stderr ?? '').trim()
     throw new Error(`the embedded PostgreSQL could not be initialised in ${cluster}. ${words}`, { cause })

@@ -5,7 +5,9 @@ import { SettingsError } from './settings.js'
 import { parseYaml, YamlProblem } from './yaml.js'
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected letters, digits, dot, dash or underscore')
-const secret = z.string().regex(secretReference, 'expected a reference, env:NAME or file:/path, never the secret itself')
+const secret = z
+  .string()
+  .regex(secretReference, 'expected a reference, env:NAME or file:/path, never the secret itself')
 const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address' })
 
 const source = z.strictObject({ name, stow: z.strictObject({ token: secret }) })
@@ -94,7 +96,13 @@ export type Source = ParsedEndpoints['sources'][number]
 export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
 
 /** With no endpoints at all every study goes to the embedded analyser and results stay in the archive. */
-const defaultRoute: Route = { name: 'default', match: {}, analysis: { primary: 'reference' }, results: ['sr'], deliverTo: [] }
+const defaultRoute: Route = {
+  name: 'default',
+  match: {},
+  analysis: { primary: 'reference' },
+  results: ['sr'],
+  deliverTo: [],
+}
 
 /**
  * Reads and checks an endpoints document.
@@ -135,7 +143,9 @@ function explain(issue: z.core.$ZodIssue, locate: (path: (string | number)[]) =>
     return issue.keys.map(key => `${locate([...path, key])}: unknown setting ${[...path, key].join('.')}`).join('\n')
   }
   if (issue.code === 'invalid_union') {
-    const nested = issue.errors.map(errors => errors.map(e => `${[...path, ...e.path].join('.')}: ${e.message}`).join(', '))
+    const nested = issue.errors.map(errors =>
+      errors.map(e => `${[...path, ...e.path].join('.')}: ${e.message}`).join(', '),
+    )
     return `${locate(path)}: ${path.join('.')}: neither ${nested.join('; nor ')}`
   }
   return `${locate(path)}: ${path.join('.')}: ${issue.message}`

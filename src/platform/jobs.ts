@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { Logger, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker'
+import { Logger, type Runner, run, runMigrations, type WorkerEvents } from 'graphile-worker'
 import type { Database, Queryable } from './database.js'
 import { errorContext, type Log } from './log.js'
 import type { NodeLiveness } from './nodeLiveness.js'
@@ -35,7 +35,14 @@ export async function addJob<N extends JobName>(
 ): Promise<void> {
   await db.query(
     `select graphile_worker.add_job($1, $2::json, job_key => $3, run_at => $4, queue_name => $5, max_attempts => $6)`,
-    [name, JSON.stringify(payload), options.key ?? null, options.runAt ?? null, options.queue ?? null, options.maxAttempts ?? 8],
+    [
+      name,
+      JSON.stringify(payload),
+      options.key ?? null,
+      options.runAt ?? null,
+      options.queue ?? null,
+      options.maxAttempts ?? 8,
+    ],
   )
 }
 
@@ -72,7 +79,11 @@ export async function startJobs(
           try {
             await (task as (p: unknown, c: JobContext) => Promise<void>)(payload, context)
           } catch (error) {
-            jobLog.warn('job failed, will be tried again', { attempt: attempts, of: max_attempts, ...errorContext(error) })
+            jobLog.warn('job failed, will be tried again', {
+              attempt: attempts,
+              of: max_attempts,
+              ...errorContext(error),
+            })
             throw error
           }
         },

@@ -14,7 +14,9 @@ export interface Log {
 export function createLog(options: { level: string; format: 'auto' | 'json' | 'text' }): Log {
   const asText = options.format === 'text' || (options.format === 'auto' && process.stdout.isTTY)
   const line = winston.format.printf(({ timestamp, level, message, ...context }) => {
-    const rest = Object.entries(context).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    const rest = Object.entries(context).map(
+      ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+    )
     return [String(timestamp).slice(11, 19), level.padEnd(5), message, ...rest].join(' ')
   })
   return winston.createLogger({

@@ -60,7 +60,12 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
   }
 }
 
-async function reopen(database: Database, nodeId: number, workerIds: Set<string>, stopped: () => boolean): Promise<Transaction> {
+async function reopen(
+  database: Database,
+  nodeId: number,
+  workerIds: Set<string>,
+  stopped: () => boolean,
+): Promise<Transaction> {
   for (;;) {
     try {
       const session = await database.connect()

@@ -30,7 +30,10 @@ const settingsSchema = z.strictObject({
     .prefault({}),
   storage: z
     .strictObject({
-      url: z.string().regex(/^file:/, 'file:PATH (object storage comes in a later version)').optional(),
+      url: z
+        .string()
+        .regex(/^file:/, 'file:PATH (object storage comes in a later version)')
+        .optional(),
       minimumFreeBytes: z
         .number()
         .int()
@@ -47,8 +50,16 @@ const settingsSchema = z.strictObject({
     .prefault({}),
   stow: z
     .strictObject({
-      maxRequestBytes: z.number().int().min(1).default(64 * gibibyte),
-      maxInstanceBytes: z.number().int().min(1).default(8 * gibibyte),
+      maxRequestBytes: z
+        .number()
+        .int()
+        .min(1)
+        .default(64 * gibibyte),
+      maxInstanceBytes: z
+        .number()
+        .int()
+        .min(1)
+        .default(8 * gibibyte),
       maxParts: z.number().int().min(1).default(100_000),
       idleSeconds: z.number().positive().default(60).describe('a sender silent for so long is cut off with 408'),
       minimumBytesPerSecond: z.number().min(0).default(256).describe('averaged over idleSeconds'),
@@ -107,7 +118,8 @@ export class SettingsError extends Error {
  * @throws SettingsError naming every wrong or unknown setting
  */
 export function loadSettings(environment: NodeJS.ProcessEnv = process.env, configFile?: string): Settings {
-  const file = configFile ?? environment.RADBRIDGE_CONFIG ?? (existsSync('radbridge.yaml') ? 'radbridge.yaml' : undefined)
+  const file =
+    configFile ?? environment.RADBRIDGE_CONFIG ?? (existsSync('radbridge.yaml') ? 'radbridge.yaml' : undefined)
   const fromFile = file ? readSettingsFile(file) : { value: {}, locate: () => '' }
   const merged = structuredClone(fromFile.value)
   const setByEnvironment = applyEnvironment(merged, environment)
@@ -185,7 +197,9 @@ function suggestion(key: string, path: readonly string[]): string {
 
 /** The candidate within an edit distance of a third of the word's length, if there is one. */
 function nearest(word: string, candidates: readonly string[]): string | undefined {
-  const ranked = candidates.map(c => [editDistance(word.toLowerCase(), c.toLowerCase()), c] as const).sort((a, b) => a[0] - b[0])
+  const ranked = candidates
+    .map(c => [editDistance(word.toLowerCase(), c.toLowerCase()), c] as const)
+    .sort((a, b) => a[0] - b[0])
   const best = ranked[0]
   return best && best[0] <= Math.max(2, word.length / 3) ? best[1] : undefined
 }

@@ -24,7 +24,9 @@ export function parseYaml(text: string, file: string): LocatedYaml {
       const parent = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true)
       const key = path[depth - 1]
       if (isMap(parent)) {
-        const pair = parent.items.find(item => String((item.key as { value?: unknown })?.value ?? item.key) === String(key))
+        const pair = parent.items.find(
+          item => String((item.key as { value?: unknown })?.value ?? item.key) === String(key),
+        )
         const range = (pair?.key as { range?: number[] } | undefined)?.range
         if (range) return lines.linePos(range[0]!).line
       }

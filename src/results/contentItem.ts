@@ -62,7 +62,7 @@ export const polyline = item((points: readonly (readonly [number, number])[]) =>
 }))
 
 /** A concept as an item of a code sequence (PS3.3 8.8). */
-export function codeItem(concept: CodedConcept): DicomJson {
+function codeItem(concept: CodedConcept): DicomJson {
   // Short Code Value holds 16 characters; longer ones have an attribute of their own.
   const tag = concept.value.length <= 16 ? '00080100' : '00080119'
   return {
@@ -96,7 +96,9 @@ function valueJson(value: Value): DicomJson {
           ? {
               '0040A504': {
                 vr: 'SQ',
-                Value: [{ '00080105': { vr: 'CS', Value: ['DCMR'] }, '0040DB00': { vr: 'CS', Value: [value.template] } }],
+                Value: [
+                  { '00080105': { vr: 'CS', Value: ['DCMR'] }, '0040DB00': { vr: 'CS', Value: [value.template] } },
+                ],
               },
             }
           : {}),
@@ -113,7 +115,9 @@ function valueJson(value: Value): DicomJson {
       return {
         '0040A300': {
           vr: 'SQ',
-          Value: [{ '004008EA': codeSequence(value.unit), '0040A30A': { vr: 'DS', Value: [decimalString(value.value)] } }],
+          Value: [
+            { '004008EA': codeSequence(value.unit), '0040A30A': { vr: 'DS', Value: [decimalString(value.value)] } },
+          ],
         },
       }
     case 'IMAGE':

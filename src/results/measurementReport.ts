@@ -2,7 +2,18 @@ import type { Finding, Findings, ImageReference } from '../analysis/findings.js'
 import { type CodedConcept, concepts as c } from '../dicom/concepts.js'
 import { textOf } from '../dicom/dicomJson.js'
 import { deriveUid } from '../dicom/uid.js'
-import { type ContentItem, code, container, date, image, num, polyline, type SopReference, text, uidref } from './contentItem.js'
+import {
+  type ContentItem,
+  code,
+  container,
+  date,
+  image,
+  num,
+  polyline,
+  type SopReference,
+  text,
+  uidref,
+} from './contentItem.js'
 import type { ResultContext, SourceInstance } from './resultContext.js'
 
 /** Imaging Measurement Report, TID 1500 of PS3.16. */
@@ -47,8 +58,12 @@ const modalities: Readonly<Record<string, CodedConcept>> = { CT: c.ct, CR: c.cr,
 /** TID 1600, one group (TID 1602) a series. */
 function imageLibrary(sources: readonly SourceInstance[]): ContentItem {
   const bySeries = new Map<string, SourceInstance[]>()
-  for (const source of sources) bySeries.set(source.seriesInstanceUid, [...(bySeries.get(source.seriesInstanceUid) ?? []), source])
-  return container('CONTAINS', c.imageLibrary)(
+  for (const source of sources)
+    bySeries.set(source.seriesInstanceUid, [...(bySeries.get(source.seriesInstanceUid) ?? []), source])
+  return container(
+    'CONTAINS',
+    c.imageLibrary,
+  )(
     ...[...bySeries.values()].map(images => {
       const { header } = images[0]!
       const modality = modalities[textOf(header, '00080060') ?? '']
@@ -89,20 +104,35 @@ function measurementGroup(finding: Finding, sources: ReadonlyMap<string, SourceI
     uidref('HAS OBS CONTEXT', c.trackingUid, finding.trackingUid)(),
     ...(finding.category ? [code('CONTAINS', c.findingCategory, finding.category)()] : []),
     code('CONTAINS', c.finding, finding.type)(),
-    ...finding.regions.map(region => polyline('CONTAINS', c.imageRegion, region.points)(image('SELECTED FROM', undefined, find(region))())),
-    ...(finding.regions.length === 0 ? (finding.sources ?? []) : []).map(source => image('CONTAINS', c.sourceOfMeasurement, find(source))()),
+    ...finding.regions.map(region =>
+      polyline('CONTAINS', c.imageRegion, region.points)(image('SELECTED FROM', undefined, find(region))()),
+    ),
+    ...(finding.regions.length === 0 ? (finding.sources ?? []) : []).map(source =>
+      image('CONTAINS', c.sourceOfMeasurement, find(source))(),
+    ),
     ...(finding.site
-      ? [code('HAS CONCEPT MOD', c.findingSite, finding.site)(
-          ...(finding.laterality ? [code('HAS CONCEPT MOD', c.laterality, finding.laterality)()] : []),
-        )]
+      ? [
+          code(
+            'HAS CONCEPT MOD',
+            c.findingSite,
+            finding.site,
+          )(...(finding.laterality ? [code('HAS CONCEPT MOD', c.laterality, finding.laterality)()] : [])),
+        ]
       : []),
     ...finding.measurements.map(({ quantity, value, unit, method, derivation }) =>
-      num('CONTAINS', quantity, value, unit)(
+      num(
+        'CONTAINS',
+        quantity,
+        value,
+        unit,
+      )(
         ...(method ? [code('HAS CONCEPT MOD', c.measurementMethod, method)()] : []),
         ...(derivation ? [code('HAS CONCEPT MOD', c.derivation, derivation)()] : []),
       ),
     ),
-    ...(finding.probability === undefined ? [] : [num('CONTAINS', c.certaintyOfFinding, finding.probability * 100, c.percent)()]),
+    ...(finding.probability === undefined
+      ? []
+      : [num('CONTAINS', c.certaintyOfFinding, finding.probability * 100, c.percent)()]),
     ...finding.evaluations.map(({ name, value }) => code('CONTAINS', name, value)()),
   )
 }

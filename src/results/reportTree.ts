@@ -6,11 +6,14 @@ export function reportTree(dataset: DicomJson): string[] {
   const lines: string[] = []
   const visit = (item: DicomJson, depth: number) => {
     const name = concept(itemsOf(item, '0040A043')[0])?.meaning
-    const images = itemsOf(item, '0040A730').filter(child => textOf(child, '0040A040') === 'IMAGE' && !child['0040A043'])
+    const images = itemsOf(item, '0040A730').filter(
+      child => textOf(child, '0040A040') === 'IMAGE' && !child['0040A043'],
+    )
     const value = describeValue(item)
     lines.push(`${'  '.repeat(depth)}${[name, value].filter(Boolean).join(': ')}`)
     for (const child of itemsOf(item, '0040A730')) if (!images.includes(child)) visit(child, depth + 1)
-    if (images.length > 0 && textOf(item, '0040A040') === 'CONTAINER') lines.push(`${'  '.repeat(depth + 1)}${images.length} images`)
+    if (images.length > 0 && textOf(item, '0040A040') === 'CONTAINER')
+      lines.push(`${'  '.repeat(depth + 1)}${images.length} images`)
   }
   visit(dataset, 0)
   return lines

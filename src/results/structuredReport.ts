@@ -73,14 +73,39 @@ export function structuredReport(findings: Findings, context: ResultContext): Re
     ...(context.predecessor ? { '0040A360': evidence(studyInstanceUid, [context.predecessor]) } : {}),
     ...contentItemJson(content),
   }
-  return { sopClassUid: sopClass.comprehensive3dSr, sopInstanceUid, studyInstanceUid, seriesInstanceUid, dataset, bytes: writePart10(dataset) }
+  return {
+    sopClassUid: sopClass.comprehensive3dSr,
+    sopInstanceUid,
+    studyInstanceUid,
+    seriesInstanceUid,
+    dataset,
+    bytes: writePart10(dataset),
+  }
 }
 
 const type2: Readonly<Record<string, string>> = {
-  '00080020': 'DA', '00080030': 'TM', '00080050': 'SH', '00080090': 'PN', '00100010': 'PN', '00100020': 'LO', '00100030': 'DA',
-  '00100040': 'CS', '00200010': 'SH',
-} // biome-ignore format: a table
-const copied = ['00080051', '00081030', '00081032', '00100021', '00100022', '00100024', '00100032', '00101010', '00101020', '00101030']
+  '00080020': 'DA',
+  '00080030': 'TM',
+  '00080050': 'SH',
+  '00080090': 'PN',
+  '00100010': 'PN',
+  '00100020': 'LO',
+  '00100030': 'DA',
+  '00100040': 'CS',
+  '00200010': 'SH',
+}
+const copied = [
+  '00080051',
+  '00081030',
+  '00081032',
+  '00100021',
+  '00100022',
+  '00100024',
+  '00100032',
+  '00101010',
+  '00101020',
+  '00101030',
+]
 
 /** Patient and study attributes as they are in the source; required ones empty where the source lacks them. */
 function patientAndStudy(header: DicomJson): DicomJson {
@@ -143,7 +168,10 @@ function referencedRequest(header: DicomJson, studyInstanceUid: string): DicomJs
 }
 
 /** Hierarchical SOP Instance Reference Macro (PS3.3 table C.17-3). */
-function evidence(study: string, references: readonly { sopClassUid: string; sopInstanceUid: string; seriesInstanceUid: string }[]) {
+function evidence(
+  study: string,
+  references: readonly { sopClassUid: string; sopInstanceUid: string; seriesInstanceUid: string }[],
+) {
   const bySeries = new Map<string, DicomJson[]>()
   for (const { sopClassUid, sopInstanceUid, seriesInstanceUid } of references) {
     const entry = { '00081150': { vr: 'UI', Value: [sopClassUid] }, '00081155': { vr: 'UI', Value: [sopInstanceUid] } }

@@ -1,25 +1,10 @@
-import type { ImageDescription } from '../imageDescription.js'
 import { PixelProblem } from '../imageDescription.js'
+import type { Codec } from './codec.js'
 import { decodeJpeg2000 } from './jpeg2000.js'
 import { decodeJpegBaseline } from './jpegBaseline.js'
 import { decodeJpegLossless } from './jpegLossless.js'
 import { decodeJpegLs } from './jpegLs.js'
 import { decodeRle } from './rle.js'
-
-/** One decoded frame: samples interleaved by pixel, row by row. */
-export interface DecodedFrame {
-  rows: number
-  columns: number
-  samplesPerPixel: number
-  /** As wide as the code stream's precision asks for. */
-  samples: Uint8Array | Uint16Array | Int16Array
-  precision: number
-  /** Set when the decoder has already made RGB of a luminance/chrominance stream. */
-  photometric?: 'RGB'
-  planarConfiguration: 0 | 1
-}
-
-export type Codec = (stream: Buffer, image: ImageDescription) => Promise<DecodedFrame> | DecodedFrame
 
 const t = '1.2.840.10008.1.2'
 const codecs: Readonly<Record<string, Codec>> = {
@@ -32,6 +17,8 @@ const codecs: Readonly<Record<string, Codec>> = {
   [`${t}.4.90`]: decodeJpeg2000,
   [`${t}.4.91`]: decodeJpeg2000,
 }
+
+export type { DecodedFrame } from './codec.js'
 
 /** @throws PixelProblem if this transfer syntax is not decoded */
 export function codecFor(transferSyntax: { uid: string; name: string }): Codec {

@@ -1,5 +1,5 @@
 import { PixelProblem } from '../imageDescription.js'
-import type { DecodedFrame } from './index.js'
+import type { DecodedFrame } from './codec.js'
 import { copySamples, type WasmDecoder, wasmModule } from './wasmModule.js'
 
 interface JpegDecoder extends WasmDecoder {

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { PixelProblem } from '../imageDescription.js'
-import type { DecodedFrame } from './index.js'
+import type { DecodedFrame } from './codec.js'
 
 interface LosslessDecoder {
   decode(buffer: ArrayBufferLike, offset: number, length: number): Uint8Array | Uint16Array

@@ -1,5 +1,5 @@
 import { type ImageDescription, PixelProblem } from '../imageDescription.js'
-import type { DecodedFrame } from './index.js'
+import type { DecodedFrame } from './codec.js'
 
 /** RLE Lossless, PS3.5 annex G: a header of 64 bytes, then one PackBits segment for each byte of each sample, most significant first. */
 export function decodeRle(stream: Buffer, image: ImageDescription): DecodedFrame {
@@ -13,7 +13,8 @@ export function decodeRle(stream: Buffer, image: ImageDescription): DecodedFrame
   for (let segment = 0; segment < segments; segment++) {
     const start = stream.readUInt32LE(4 + segment * 4)
     const end = segment + 1 < segments ? stream.readUInt32LE(8 + segment * 4) : stream.length
-    if (start < 64 || end > stream.length || start > end) throw new PixelProblem('an RLE segment lies outside of its fragment')
+    if (start < 64 || end > stream.length || start > end)
+      throw new PixelProblem('an RLE segment lies outside of its fragment')
     const sample = Math.floor(segment / bytesPerSample)
     const significance = bytesPerSample - 1 - (segment % bytesPerSample) // 0 = least, which comes first in memory
     unpackBits(stream, start, end, bytes, sample * bytesPerSample + significance, segments, pixels)
@@ -28,7 +29,15 @@ export function decodeRle(stream: Buffer, image: ImageDescription): DecodedFrame
   }
 }
 
-function unpackBits(from: Buffer, start: number, end: number, to: Uint8Array, first: number, stride: number, count: number): void {
+function unpackBits(
+  from: Buffer,
+  start: number,
+  end: number,
+  to: Uint8Array,
+  first: number,
+  stride: number,
+  count: number,
+): void {
   let at = start
   let written = 0
   let out = first

@@ -27,7 +27,11 @@ export interface WasmDecoder {
 }
 
 /** The samples of a decoder as an array of their own: the WASM heap is used again by the next frame. */
-export function copySamples(bytes: Uint8Array, precision: number, signed: boolean): Uint8Array | Uint16Array | Int16Array {
+export function copySamples(
+  bytes: Uint8Array,
+  precision: number,
+  signed: boolean,
+): Uint8Array | Uint16Array | Int16Array {
   const own = bytes.slice()
   if (precision <= 8) return own
   return signed ? new Int16Array(own.buffer, 0, own.length >> 1) : new Uint16Array(own.buffer, 0, own.length >> 1)

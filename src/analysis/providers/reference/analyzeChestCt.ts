@@ -44,6 +44,8 @@ function measureLungs(volume: Volume, lungs: Lungs): LungMeasurements[] {
     const lung = i + 1
     const voxels = count[lung]!
     if (voxels === 0) return []
-    return [{ side, volume: voxels * mL, meanDensity: sum[lung]! / voxels, lowAttenuationArea: (100 * low[lung]!) / voxels }]
+    return [
+      { side, volume: voxels * mL, meanDensity: sum[lung]! / voxels, lowAttenuationArea: (100 * low[lung]!) / voxels },
+    ]
   })
 }

@@ -53,7 +53,10 @@ export function referenceProvider(): Provider {
   }
 }
 
-function largestSeries(study: NormalizedStudy, wanted: (image: NormalizedImage) => boolean): NormalizedSeries | undefined {
+function largestSeries(
+  study: NormalizedStudy,
+  wanted: (image: NormalizedImage) => boolean,
+): NormalizedSeries | undefined {
   return study.series
     .map(series => ({ ...series, images: series.images.filter(wanted) }))
     .filter(series => series.images.length > 0)
@@ -64,7 +67,10 @@ function notApplicable(reason: string): Findings {
   return { algorithm, status: 'not-applicable', reason, lookedFor: [], items: [] }
 }
 
-async function analyzeCt(series: NormalizedSeries, run: (task: ReferenceTask) => Promise<ChestCtResult>): Promise<Findings> {
+async function analyzeCt(
+  series: NormalizedSeries,
+  run: (task: ReferenceTask) => Promise<ChestCtResult>,
+): Promise<Findings> {
   if (series.bodyPart && !/CHEST|LUNG|THORAX/i.test(series.bodyPart)) {
     return notApplicable('the CT series is not of the chest by its Body Part Examined')
   }
@@ -77,9 +83,12 @@ async function analyzeCt(series: NormalizedSeries, run: (task: ReferenceTask) =>
   if (result.lungs.length === 0) return notApplicable('no lungs were found in the CT series')
 
   const lungs = result.lungs.map(lung => lungFinding(lung, series.seriesInstanceUid, stack))
-  const nodules = result.nodules.map((nodule, i) => noduleFinding(nodule, i + 1, series.seriesInstanceUid, stack, volume))
+  const nodules = result.nodules.map((nodule, i) =>
+    noduleFinding(nodule, i + 1, series.seriesInstanceUid, stack, volume),
+  )
   const status = defects.length > 0 ? 'incomplete' : nodules.length > 0 ? 'findings' : 'no-findings'
-  const count = nodules.length === 0 ? 'No nodule candidate' : `${nodules.length} nodule candidate${nodules.length > 1 ? 's' : ''}`
+  const count =
+    nodules.length === 0 ? 'No nodule candidate' : `${nodules.length} nodule candidate${nodules.length > 1 ? 's' : ''}`
   return {
     algorithm,
     status,
@@ -116,10 +125,14 @@ async function buildVolume(stack: Stack): Promise<Volume> {
   }
 }
 
-function toHounsfield(samples: ArrayLike<number>, { slope, intercept }: { slope: number; intercept: number }, out: Int16Array): void {
+function toHounsfield(
+  samples: ArrayLike<number>,
+  { slope, intercept }: { slope: number; intercept: number },
+  out: Int16Array,
+): void {
   for (let i = 0; i < out.length; i++) {
     const value = Math.round(samples[i]! * slope + intercept)
-    out[i] = value < -32768 ? -32768 : value > 32767 ? 32767 : value
+    out[i] = value < -32768 ? -32768 : Math.min(value, 32767)
   }
 }
 
@@ -170,7 +183,11 @@ function maskOf(nodule: Nodule, stack: Stack, { width, height }: Volume): Findin
     runs.push({ row: Math.floor(start / width) % height, column: start % width, length })
     bySlice.set(slice, runs)
   }
-  return { slices: [...bySlice].sort((a, b) => a[0] - b[0]).map(([slice, runs]) => ({ ...referenceTo(stack.images[slice]!), runs })) }
+  return {
+    slices: [...bySlice]
+      .sort((a, b) => a[0] - b[0])
+      .map(([slice, runs]) => ({ ...referenceTo(stack.images[slice]!), runs })),
+  }
 }
 
 function lungFinding(lung: LungMeasurements, series: string, stack: Stack): Finding {
@@ -199,7 +216,11 @@ async function analyzeRadiographs(
   const items: Finding[] = []
   for (const image of images) {
     const { samples, bitsStored, signed } = await image.pixels() // one at a time: radiographs are large
-    const quality = await run({ kind: 'image-quality', samples, image: { rows: image.rows, columns: image.columns, bitsStored, signed } })
+    const quality = await run({
+      kind: 'image-quality',
+      samples,
+      image: { rows: image.rows, columns: image.columns, bitsStored, signed },
+    })
     items.push({
       trackingIdentifier: `Image ${items.length + 1}`,
       trackingUid: deriveUid('image quality', image.sopInstanceUid),
@@ -223,6 +244,11 @@ async function analyzeRadiographs(
 }
 
 /** Two decimals say all that the method can know. */
-function measurement(quantity: Measurement['quantity'], value: number, unit: Measurement['unit'], method: Measurement['method'] & object): Measurement {
+function measurement(
+  quantity: Measurement['quantity'],
+  value: number,
+  unit: Measurement['unit'],
+  method: Measurement['method'] & object,
+): Measurement {
   return { quantity, value: Math.round(value * 100) / 100, unit, method }
 }

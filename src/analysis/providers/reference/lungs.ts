@@ -27,7 +27,8 @@ export function segmentLungs(volume: Volume): Lungs | undefined {
   const { width, height, depth, hounsfield } = volume
   const mask = new Uint8Array(hounsfield.length)
   for (let i = 0; i < mask.length; i++) mask[i] = hounsfield[i]! < airThreshold ? 1 : 0
-  for (let z = 0; z < depth; z++) clearAirAroundBody(mask.subarray(z * width * height, (z + 1) * width * height), width, height)
+  for (let z = 0; z < depth; z++)
+    clearAirAroundBody(mask.subarray(z * width * height, (z + 1) * width * height), width, height)
 
   const components = findComponents(mask, width, height, depth)
   const lungs = chooseLungs(components, voxelVolume(volume))
@@ -76,7 +77,11 @@ function chooseLungs(components: Components, voxelMm3: number): number[] {
   const largest = components.size[bySize[0] ?? 0] ?? 0
   return bySize
     .slice(0, 2)
-    .filter(c => components.size[c]! >= smallestShare * largest && (components.size[c]! * voxelMm3) / 1000 >= smallestMillilitres)
+    .filter(
+      c =>
+        components.size[c]! >= smallestShare * largest &&
+        (components.size[c]! * voxelMm3) / 1000 >= smallestMillilitres,
+    )
 }
 
 /** Tells right from left by the component's centre; one component that spans both sides is cut at its waist. */
@@ -103,7 +108,11 @@ function markSides(mask: Uint8Array, volume: Volume, components: Components, lun
   })
 }
 
-function forEachRun(components: Components, lungs: readonly number[], visit: (lung: number, start: number, length: number) => void): void {
+function forEachRun(
+  components: Components,
+  lungs: readonly number[],
+  visit: (lung: number, start: number, length: number) => void,
+): void {
   for (let run = 0; run < components.runs; run++) {
     const lung = lungs.indexOf(components.label[run]!)
     if (lung >= 0) visit(lung, components.start[run]!, components.length[run]!)

@@ -43,7 +43,9 @@ export function findNodules(volume: Volume, lungs: Lungs): Nodule[] {
   const mm3 = voxelVolume(volume)
   const smallest = (Math.PI / 6) * diameters.smallest ** 3
   const largest = (Math.PI / 6) * diameters.largest ** 3
-  const plausible = [...components.size.keys()].filter(c => components.size[c]! * mm3 >= smallest && components.size[c]! * mm3 <= largest)
+  const plausible = [...components.size.keys()].filter(
+    c => components.size[c]! * mm3 >= smallest && components.size[c]! * mm3 <= largest,
+  )
   return runsOf(components, plausible)
     .filter(runs => isCompact(volume, runs) && boundaryShare(lungs.mask, bright, volume, runs) <= maxBoundaryShare)
     .map(runs => measure(volume, lungs, runs))
@@ -63,7 +65,11 @@ function runsOf(components: Components, wanted: readonly number[]): Runs[] {
   return lists
 }
 
-function forEachVoxel({ width, height }: Volume, runs: Runs, visit: (x: number, y: number, z: number, index: number) => void): void {
+function forEachVoxel(
+  { width, height }: Volume,
+  runs: Runs,
+  visit: (x: number, y: number, z: number, index: number) => void,
+): void {
   for (const { start, length } of runs) {
     const z = Math.floor(start / (width * height))
     const y = Math.floor(start / width) - z * height
@@ -95,7 +101,14 @@ function isCompact(volume: Volume, runs: Runs): boolean {
   const xx = products[0]! / n - mx * mx + (sx * sx) / 12
   const yy = products[1]! / n - my * my + (sy * sy) / 12
   const zz = products[2]! / n - mz * mz + (sz * sz) / 12
-  const [a, b, c] = eigenvalues(xx, yy, zz, products[3]! / n - mx * my, products[4]! / n - mx * mz, products[5]! / n - my * mz)
+  const [a, b, c] = eigenvalues(
+    xx,
+    yy,
+    zz,
+    products[3]! / n - mx * my,
+    products[4]! / n - mx * mz,
+    products[5]! / n - my * mz,
+  )
   if (c <= 0 || Math.sqrt(a / c) > maxElongation) return false
   const ellipsoid = (4 / 3) * Math.PI * 5 ** 1.5 * Math.sqrt(a * b * c)
   return (n * voxelVolume(volume)) / ellipsoid >= minCompactness
@@ -178,7 +191,8 @@ function axesInSlice(volume: Volume, runs: Runs, slice: number): { longAxis: num
   for (const [i, a] of ends.entries()) {
     for (const b of ends.slice(i + 1)) {
       const distance = Math.hypot(b[0] - a[0], b[1] - a[1])
-      if (distance > longest.distance) longest = { distance, dx: (b[0] - a[0]) / distance, dy: (b[1] - a[1]) / distance }
+      if (distance > longest.distance)
+        longest = { distance, dx: (b[0] - a[0]) / distance, dy: (b[1] - a[1]) / distance }
     }
   }
   const across = ends.map(([x, y]) => -x * longest.dy + y * longest.dx)
