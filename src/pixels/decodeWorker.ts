@@ -1,6 +1,7 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
 import { decodeFrame, type NormalizedFrame } from './decodeFrame.js'
 import { type FrameSource, openFrames } from './frames.js'
+import { PixelProblem } from './imageDescription.js'
 import { type NormalizeOptions, type NormalizeReport, normalizeFile } from './normalizeFile.js'
 
 /** Work for a pixel thread. */
@@ -11,19 +12,33 @@ export type PixelTask =
 // Frames of one object are asked for one after another: its header and fragments need finding once.
 let opened: { path: string; source: FrameSource } | undefined
 
-export default async function run(task: PixelTask): Promise<NormalizedFrame | NormalizeReport> {
-  if (task.kind === 'file') return normalizeFile(task.input, task.output, task.options)
-  if (opened?.path !== task.path) {
-    await opened?.source.close()
-    opened = undefined
-    opened = { path: task.path, source: await openFrames(task.path) }
+/** Errors lose their class on the way between threads: what is wrong with the pixels is told as a value. */
+export type PixelAnswer = NormalizedFrame | NormalizeReport | { problem: string }
+
+export default async function run(task: PixelTask): Promise<PixelAnswer> {
+  try {
+    if (task.kind === 'file') return await normalizeFile(task.input, task.output, task.options)
+    return handOver(await decode(task.path, task.frame))
+  } catch (error) {
+    if (error instanceof PixelProblem) return { problem: error.message }
+    throw error
   }
-  const decoded = await decodeFrame(opened.source, task.frame)
-  if (opened.source.image.frames === 1) {
-    await opened.source.close()
-    opened = undefined
+}
+
+async function decode(path: string, frame: number): Promise<NormalizedFrame> {
+  if (opened?.path !== path) {
+    await closeOpened()
+    opened = { path, source: await openFrames(path) }
   }
-  return handOver(decoded)
+  const decoded = await decodeFrame(opened.source, frame)
+  if (opened.source.image.frames === 1) await closeOpened()
+  return decoded
+}
+
+async function closeOpened(): Promise<void> {
+  const source = opened?.source
+  opened = undefined
+  await source?.close()
 }
 
 /** The samples change threads without being copied. */

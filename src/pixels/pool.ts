@@ -1,7 +1,7 @@
 import { Piscina } from 'piscina'
 import { compiledModule } from '../platform/compiledModule.js'
 import type { NormalizedFrame } from './decodeFrame.js'
-import type { PixelTask } from './decodeWorker.js'
+import type { PixelAnswer, PixelTask } from './decodeWorker.js'
 import { PixelProblem } from './imageDescription.js'
 import type { NormalizeOptions, NormalizeReport } from './normalizeFile.js'
 
@@ -29,11 +29,11 @@ export function startPixelPool(threads: number): PixelPool {
     const limit = new AbortController()
     const timer = setTimeout(() => limit.abort(), taskMilliseconds) // ends the thread; the pool starts another
     try {
-      return (await pool.run(task, { signal: limit.signal })) as T
+      const answer = (await pool.run(task, { signal: limit.signal })) as PixelAnswer
+      if ('problem' in answer) throw new PixelProblem(answer.problem)
+      return answer as T
     } catch (error) {
       if (limit.signal.aborted) throw new PixelProblem(`decoding took longer than ${taskMilliseconds / 1000} s`)
-      // An error loses its class on the way between threads.
-      if ((error as { code?: string }).code === 'PIXELS') throw new PixelProblem((error as Error).message)
       throw error
     } finally {
       clearTimeout(timer)
