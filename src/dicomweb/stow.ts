@@ -24,6 +24,9 @@ export interface StowOptions {
   draining(): boolean
 }
 
+/** RFC 2046 has 70, but Orthanc sends 73. */
+const maxBoundary = 200
+
 /** Instances of one request that are being made durable at the same time; more make the sender wait. */
 const maxInFlight = 16
 
@@ -82,12 +85,9 @@ function contentTypeProblem(type: MediaType | undefined): Problem | undefined {
   }
   const { boundary } = type.parameters
   if (!boundary) return { status: 400, title: 'Bad Request', detail: 'the Content-Type has no boundary parameter' }
-  if (boundary.length > 70 || !/^[0-9A-Za-z'()+_,\-./:=? ]*[0-9A-Za-z'()+_,\-./:=?]$/.test(boundary)) {
-    return {
-      status: 400,
-      title: 'Bad Request',
-      detail: 'the boundary is not one of RFC 2046: 1 to 70 letters, digits and some punctuation',
-    }
+  if (boundary.length > maxBoundary || !/^[0-9A-Za-z'()+_,\-./:=? ]*[0-9A-Za-z'()+_,\-./:=?]$/.test(boundary)) {
+    const detail = `the boundary is not one of RFC 2046: letters, digits and some punctuation, at most ${maxBoundary} characters`
+    return { status: 400, title: 'Bad Request', detail }
   }
   return undefined
 }

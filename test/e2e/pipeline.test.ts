@@ -9,6 +9,7 @@ import { Phantom, type PhantomOptions } from '../../src/cli/phantom.js'
 import { itemsOf, textOf } from '../../src/dicom/dicomJson.js'
 import { reportTree } from '../../src/results/reportTree.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
+import { phantomFiles } from '../fixtures/phantom.js'
 import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 let pacs: TestService
@@ -78,13 +79,19 @@ describe('a chest CT pushed by STOW-RS', () => {
   const study = textUid(phantom)
 
   test('comes back as one Structured Report at every destination', async () => {
-    const answer = await push([...phantom.files()])
+    const answer = await push(await phantomFiles(small))
     expect(answer.status).toBe(200)
     const detail = await followStudy(service.url, study)
     expect(detail).toMatchObject({ state: 'completed', revision: 1, instances: 60 })
     expect(detail.evidence).toEqual([expect.objectContaining({ kind: 'presumed' })])
     expect(detail.timeline.map(event => event.kind)).toEqual([
-      'settled', 'analyzing', 'reporting', 'delivering', 'delivered', 'delivered', 'completed',
+      'settled',
+      'analyzing',
+      'reporting',
+      'delivering',
+      'delivered',
+      'delivered',
+      'completed',
     ])
     expect(detail.deliveries.map(d => d.state)).toEqual(['delivered', 'delivered'])
 
@@ -97,7 +104,11 @@ describe('a chest CT pushed by STOW-RS', () => {
     expect(tree).toMatch(/not for diagnosis/)
     const written = readdirSync(join(folder, study))
     expect(written).toHaveLength(1)
-    expect(readFileSync(join(folder, study, written[0]!)).subarray(128, 132).toString()).toBe('DICM')
+    expect(
+      readFileSync(join(folder, study, written[0]!))
+        .subarray(128, 132)
+        .toString(),
+    ).toBe('DICM')
   })
 
   test('a late instance opens a revision whose report supersedes the first', async () => {
@@ -118,7 +129,7 @@ describe('a chest CT pushed by STOW-RS', () => {
   })
 
   test('the same study again starts nothing', async () => {
-    expect((await push([...phantom.files()])).status).toBe(200)
+    expect((await push(await phantomFiles(small))).status).toBe(200)
     await sleep(1500)
     const { json } = await http('GET', `${service.url}/api/studies/${study}`)
     expect(json).toMatchObject({ revision: 2, state: 'completed' })
@@ -129,7 +140,8 @@ test('a radiograph gets image-quality measurements, MONOCHROME1 judged as it is 
   const uids = freshUids()
   const pixels = Buffer.alloc(64 * 64 * 2)
   for (let y = 0; y < 64; y++) {
-    for (let x = 0; x < 64; x++) pixels.writeUInt16LE(Math.abs(x - 32) < 20 && Math.abs(y - 32) < 20 ? 500 : 3500, (y * 64 + x) * 2)
+    for (let x = 0; x < 64; x++)
+      pixels.writeUInt16LE(Math.abs(x - 32) < 20 && Math.abs(y - 32) < 20 ? 500 : 3500, (y * 64 + x) * 2)
   }
   // Stored as MONOCHROME1: the dark frame has the high values; displayed right it does not look inverted.
   const bytes = instance({
@@ -180,7 +192,7 @@ test('a study of two patients is not analysed', async () => {
 
 test('undecodable pixels fail the study with the reason, not the store', async () => {
   const phantom = new Phantom({ ...small, study: 'corrupt', slices: 25 })
-  const files = [...phantom.files()]
+  const files = await phantomFiles(phantom.options)
   const cut = files.map((bytes, i) => (i === 3 ? shortenPixels(bytes) : bytes))
   expect((await push(cut)).status).toBe(200)
   const detail = await followStudy(service.url, textUid(phantom))
@@ -221,7 +233,11 @@ test('a destination that refuses holds up no other; its dead letter is seen and 
   expect((await http('POST', `${service.url}/api/deliveries/${dead.id}/retry`)).status).toBe(202)
   await until('an attempt that is not believed', async () => {
     const { json } = await http('GET', `${service.url}/api/deliveries?state=pending`)
-    return json.find((d: { id: number; lastError: string }) => d.id === dead.id && /200 without listing/.test(d.lastError ?? '')) ? true : undefined
+    return json.find(
+      (d: { id: number; lastError: string }) => d.id === dead.id && /200 without listing/.test(d.lastError ?? ''),
+    )
+      ? true
+      : undefined
   })
   expect((await http('POST', `${service.url}/api/deliveries/${dead.id}/retry`)).status).toBe(409)
 })

@@ -88,14 +88,15 @@ async function analyzeCt(
   )
   const status = defects.length > 0 ? 'incomplete' : nodules.length > 0 ? 'findings' : 'no-findings'
   const count =
-    nodules.length === 0 ? 'No nodule candidate' : `${nodules.length} nodule candidate${nodules.length > 1 ? 's' : ''}`
+    nodules.length === 0 ? 'no nodule candidate' : `${nodules.length} nodule candidate${nodules.length > 1 ? 's' : ''}`
+  const scope = defects.length > 0 ? `Incomplete (${defects.join('; ')}); in the slices that could be analysed: ` : ''
   return {
     algorithm,
     status,
     ...(defects.length > 0 ? { reason: defects.join('; ') } : {}),
     lookedFor: [c.nodule],
     items: [...nodules, ...lungs],
-    conclusion: `${count} of 4 to 30 mm. ${defects.length > 0 ? `Incomplete: ${defects.join('; ')}. ` : ''}${notForDiagnosis}`,
+    conclusion: `${scope}${count} of 4 to 30 mm. ${notForDiagnosis}`,
   }
 }
 

@@ -1,0 +1,149 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect } from '@jest/globals'
+import type { PhantomOptions } from '../../src/cli/phantom.js'
+import { readPart10Header } from '../../src/dicom/part10.js'
+import { freePort, hasProgram, hasSamples, samples, sharedFolder, testWhere } from '../fixtures/peers.js'
+import { phantomFiles } from '../fixtures/phantom.js'
+import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
+
+const plugin = '/usr/share/orthanc/plugins/libOrthancDicomWeb.so'
+const hasOrthanc = hasProgram('Orthanc') && existsSync(plugin)
+const testWithOrthanc = testWhere(hasOrthanc, 'Orthanc with its DICOMweb plug-in is not installed')
+const scratch = mkdtempSync(join(tmpdir(), 'radbridge-orthanc-'))
+let service: TestService
+let orthanc: ChildProcess
+let pacs: string
+
+beforeAll(async () => {
+  if (!hasOrthanc) return
+  const port = await freePort()
+  pacs = `http://127.0.0.1:${port}`
+  service = await startTestService({
+    environment: { RADBRIDGE_QUIET_SECONDS: '1' },
+    endpoints: `
+destinations: [{ name: orthanc, stow: { url: '${pacs}/dicom-web' } }]
+routes: [{ name: all, analysis: { primary: reference }, deliverTo: [orthanc] }]
+`,
+  })
+  const configuration = {
+    Name: 'peer',
+    StorageDirectory: scratch,
+    IndexDirectory: scratch,
+    HttpPort: port,
+    DicomServerEnabled: false,
+    RemoteAccessAllowed: false,
+    AuthenticationEnabled: false,
+    Plugins: [plugin],
+    DicomWeb: { Enable: true, Root: '/dicom-web/', Servers: { radbridge: { Url: `${service.url}/dicom-web/` } } },
+  }
+  writeFileSync(join(scratch, 'orthanc.json'), JSON.stringify(configuration))
+  orthanc = spawn('Orthanc', [join(scratch, 'orthanc.json')], { stdio: 'ignore' })
+  await until('Orthanc', async () =>
+    (await http('GET', `${pacs}/system`).catch(() => undefined))?.status === 200 ? true : undefined,
+  )
+})
+afterAll(async () => {
+  orthanc?.kill('SIGKILL')
+  await service?.stop()
+  rmSync(scratch, { recursive: true, force: true })
+})
+
+/** Puts files into Orthanc, has it push them to us by its STOW-RS client, and returns the study they belong to. */
+async function pushFromOrthanc(files: readonly Buffer[]): Promise<string> {
+  const parents = new Set<string>()
+  for (const bytes of files) {
+    const { json } = await http('POST', `${pacs}/instances`, { 'Content-Type': 'application/dicom' }, bytes)
+    parents.add(json.ParentStudy)
+  }
+  const answer = await http(
+    'POST',
+    `${pacs}/dicom-web/servers/radbridge/stow`,
+    {},
+    JSON.stringify({ Resources: [...parents] }),
+  )
+  expect(answer.status).toBe(200)
+  const header = readPart10Header(files[0]!, true)
+  if (header.outcome !== 'header') throw new Error('no header')
+  return header.header.studyInstanceUid
+}
+
+/** Finds the study's report in Orthanc by QIDO-RS and fetches it by WADO-RS. */
+async function reportsInOrthanc(study: string): Promise<Buffer[]> {
+  const { json } = await http('GET', `${pacs}/dicom-web/studies/${study}/instances?Modality=SR&includefield=all`)
+  return Promise.all(
+    (json as Record<string, { Value: string[] }>[]).map(async found => {
+      const url = `${pacs}/dicom-web/studies/${study}/series/${found['0020000E']!.Value[0]}/instances/${found['00080018']!.Value[0]}`
+      const response = await fetch(url, {
+        headers: { Accept: 'multipart/related; type="application/dicom"; transfer-syntax=*' },
+      })
+      const bytes = Buffer.from(await response.arrayBuffer())
+      const start = bytes.indexOf('\r\n\r\n') + 4
+      return bytes.subarray(start, bytes.lastIndexOf('\r\n--'))
+    }),
+  )
+}
+
+function expectValid(report: Buffer): void {
+  const validator = join(sharedFolder, 'tools', 'validate-sr')
+  if (!existsSync(validator) || !hasProgram('dciodvfy') || !hasProgram('DicomSRValidator')) return
+  const file = join(scratch, `report-${Math.random()}.dcm`)
+  writeFileSync(file, report)
+  expect(execFileSync(validator, [file], { encoding: 'utf8' })).toMatch(/: valid/)
+}
+
+const phantom: PhantomOptions = {
+  size: 256,
+  slices: 100,
+  pixelSpacing: 1.3,
+  sliceSpacing: 2.4,
+  nodules: [{ center: [-85, 10, 40], diameter: 12 }],
+  vessels: true,
+  noise: 25,
+  seed: 4,
+  study: 'orthanc',
+  patientName: 'Phantom^Orthanc',
+}
+
+describe('Orthanc as PACS', () => {
+  testWithOrthanc('pushes a chest CT by its STOW-RS client and finds the valid SR in itself', async () => {
+    const study = await pushFromOrthanc(await phantomFiles(phantom))
+    const detail = await followStudy(service.url, study, 60)
+    expect(detail).toMatchObject({ state: 'completed', instances: 100 })
+    const reports = await reportsInOrthanc(study)
+    expect(reports).toHaveLength(1)
+    expect(detail.results.map(r => r.bytes)).toEqual([reports[0]!.length])
+    expectValid(reports[0]!)
+  })
+
+  testWhere(hasOrthanc && hasSamples, 'Orthanc or the sample files are absent')('real slices of chest CT', async () => {
+    const folder = join(samples, 'tcia-ct-chest')
+    const bySubject = new Map<string, Buffer[]>()
+    for (const name of readdirSync(folder)) {
+      const bytes = readFileSync(join(folder, name))
+      const header = readPart10Header(bytes, true)
+      if (header.outcome !== 'header') throw new Error(`${name} cannot be read`)
+      const { studyInstanceUid } = header.header
+      bySubject.set(studyInstanceUid, [...(bySubject.get(studyInstanceUid) ?? []), bytes])
+    }
+    let reported = 0
+    for (const files of bySubject.values()) {
+      const study = await pushFromOrthanc(files)
+      const detail = await followStudy(service.url, study, 60)
+      expect(detail.state).toBe('completed')
+      // A slice or two are no volume: the report says so instead of "absent". Two of the slices show the abdomen.
+      if (detail.results.length === 0) {
+        expect(detail.reason).toMatch(/no lungs were found/)
+        continue
+      }
+      reported++
+      expect(detail.analyses[0]).toMatchObject({ status: 'incomplete' })
+      const reports = await reportsInOrthanc(study)
+      expect(reports).toHaveLength(1)
+      expectValid(reports[0]!)
+    }
+    expect(reported).toBe(4)
+  })
+})
