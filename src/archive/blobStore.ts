@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream, type ReadStream } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 
 /** A blob's name within the store. It is made by us from time and chance; nothing a sender says becomes a path. */
 export type BlobKey = string & { readonly kind?: 'BlobKey' }
@@ -19,6 +19,9 @@ export interface IncomingBlob {
 export class BlobStore {
   private readonly incoming: string
   private readonly madeFolders = new Set<string>()
+  /** By folder: the fsync that is running, and the one that begins after it. */
+  private readonly runningSync = new Map<string, Promise<void>>()
+  private readonly nextSync = new Map<string, Promise<void>>()
 
   private constructor(private readonly directory: string) {
     this.incoming = join(directory, 'incoming')
@@ -38,26 +41,24 @@ export class BlobStore {
     return { handle: await open(path, 'wx+', 0o600), path }
   }
 
-  /** Gives a received file its final name. Its bytes must be durable already; its name is after `syncNames`. */
+  /**
+   * Gives a received file its final name and makes bytes and name durable, both at the same time: a file system commits them together.
+   * Until this has resolved nothing may refer to the key.
+   */
   async keep(blob: IncomingBlob): Promise<BlobKey> {
     const now = new Date().toISOString()
     const folder = [now.slice(0, 4), now.slice(5, 7), now.slice(8, 10), now.slice(11, 13) + now.slice(14, 16)].join('/')
     await this.makeFolder(folder)
     const key: BlobKey = `${folder}/${randomUUID()}.dcm`
-    await blob.handle.close()
     await rename(blob.path, this.pathOf(key))
+    await Promise.all([blob.handle.datasync(), this.syncName(folder)])
+    await blob.handle.close()
     return key
   }
 
   async discard(blob: IncomingBlob): Promise<void> {
     await blob.handle.close().catch(() => {})
     await rm(blob.path, { force: true })
-  }
-
-  /** Makes the names of kept blobs survive a power failure: one fsync for each folder among them. */
-  async syncNames(keys: readonly BlobKey[]): Promise<void> {
-    const folders = new Set(keys.map(key => dirname(this.pathOf(key))))
-    await Promise.all([...folders].map(syncFolder))
   }
 
   pathOf(key: BlobKey): string {
@@ -76,6 +77,25 @@ export class BlobStore {
   async freeBytes(): Promise<number> {
     const { bavail, bsize } = await statfs(this.directory)
     return bavail * bsize
+  }
+
+  /** One fsync of a folder serves all names that were given before it began. */
+  private syncName(folder: string): Promise<void> {
+    const waiting = this.nextSync.get(folder)
+    if (waiting) return waiting
+    const running = this.runningSync.get(folder) ?? Promise.resolve()
+    const next = running
+      .catch(() => {})
+      .then(() => {
+        this.nextSync.delete(folder)
+        const sync = syncFolder(join(this.directory, folder))
+        this.runningSync.set(folder, sync)
+        return sync.finally(() => {
+          if (this.runningSync.get(folder) === sync) this.runningSync.delete(folder)
+        })
+      })
+    this.nextSync.set(folder, next)
+    return next
   }
 
   private async makeFolder(folder: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { type DicomJson, pick, textOf } from '../dicom/dicomJson.js'
 import { reason } from '../dicom/reasons.js'
-import type { Transaction } from '../platform/database.js'
+import type { Queryable, Transaction } from '../platform/database.js'
 import type { BlobKey } from './blobStore.js'
 
 export interface InstanceToIndex {
@@ -21,7 +21,7 @@ export interface InstanceToIndex {
 }
 
 export type IndexOutcome =
-  | { outcome: 'stored'; revision: number }
+  | { outcome: 'stored' }
   /** This SOP Instance UID is there already, with the very same bytes or with others. */
   | { outcome: 'identical' | 'different'; storedBlobKey: BlobKey }
   | { outcome: 'refused'; reason: number; detail: string }
@@ -62,58 +62,50 @@ const seriesLevelTags = [
 ]
 
 /**
- * Puts instances into the index: studies, series and instances with one statement each, whatever their number.
- * Rows are touched in the order of their UIDs, so that two nodes cannot block each other.
+ * Puts instances into the index with one call, whatever their number (migrations/0002_index_instances.sql). An instance that arrives
+ * after its study settled opens the study's next revision.
+ * @param quietSeconds settling of the studies is put off by so much; undefined for results, which settle nothing
  * @returns an outcome for each instance, in their order; a second one of the same UID in `batch` is compared with the first
  */
-export async function indexInstances(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<IndexOutcome[]> {
-  await insertStudies(tx, batch)
-  await markInconsistentStudies(tx, batch)
-  await insertSeries(tx, batch)
-  const studyOfSeries = await findStudiesOfSeries(tx, batch)
-  const inOtherStudy = (i: InstanceToIndex) => studyOfSeries.get(i.seriesInstanceUid) !== i.studyInstanceUid
-  const accepted = batch.filter(instance => !inOtherStudy(instance))
-  const stored = await insertInstances(tx, accepted)
-  const present = await findPresent(tx, batch)
-
-  return batch.map((instance): IndexOutcome => {
-    if (inOtherStudy(instance)) return refused('this Series Instance UID is stored in another study')
-    const revision = stored.get(instance.blobKey)
-    if (revision !== undefined) return { outcome: 'stored', revision }
-    const other = present.get(instance.sopInstanceUid)
-    if (!other) throw new Error('the instance was neither stored nor found')
-    if (
-      other.study_instance_uid !== instance.studyInstanceUid ||
-      other.series_instance_uid !== instance.seriesInstanceUid
-    ) {
-      return refused('this SOP Instance UID is stored in another study or series')
-    }
-    const outcome = other.sha256.equals(instance.sha256) ? 'identical' : 'different'
-    return { outcome, storedBlobKey: other.blob_key }
+export async function indexInstances(
+  db: Queryable,
+  batch: readonly InstanceToIndex[],
+  quietSeconds?: number,
+): Promise<IndexOutcome[]> {
+  const studies = new Set<string>()
+  const series = new Set<string>()
+  const rows = batch.map((instance, ordinal) => toRow(instance, ordinal, studies, series))
+  const { rows: outcomes } = await db.query<{ ordinal: number; outcome: string; stored_blob_key: BlobKey }>(
+    'select * from index_instances($1, $2, $3)',
+    [json(rows), batch.map(instance => json(instance.header)), quietSeconds ?? null],
+  )
+  const byOrdinal = new Map(outcomes.map(row => [row.ordinal, row]))
+  return batch.map((_, ordinal): IndexOutcome => {
+    const row = byOrdinal.get(ordinal)
+    if (!row) throw new Error('an instance was neither stored nor found')
+    const { outcome, stored_blob_key: storedBlobKey } = row
+    if (outcome === 'stored') return { outcome }
+    if (outcome === 'identical' || outcome === 'different') return { outcome, storedBlobKey }
+    const what = outcome === 'other-study' ? 'Series Instance UID is stored in another study' : 'SOP Instance UID is stored in another series'
+    return { outcome: 'refused', reason: reason.dataSetDoesNotMatchSopClass, detail: `this ${what}` }
   })
-}
-
-function refused(detail: string): IndexOutcome {
-  return { outcome: 'refused', reason: reason.dataSetDoesNotMatchSopClass, detail }
 }
 
 /**
  * Puts other bytes in the place of a stored instance, which opens a new revision of its study if that had settled.
  * @returns the key of the blob that is no longer referred to
  */
-export async function replaceInstance(tx: Transaction, instance: InstanceToIndex): Promise<BlobKey> {
-  await lockStudies(tx, [instance.studyInstanceUid])
-  const { rows } = await tx.query<{ blob_key: BlobKey }>(
-    'select blob_key from instance where sop_instance_uid = $1 for update',
-    [instance.sopInstanceUid],
-  )
-  await openRevisions(tx, [instance.studyInstanceUid])
+export async function replaceInstance(tx: Transaction, instance: InstanceToIndex, quietSeconds: number): Promise<BlobKey> {
+  const { studyInstanceUid, sopInstanceUid } = instance
+  await tx.query('select 1 from study where study_instance_uid = $1 for update', [studyInstanceUid])
+  const { rows } = await tx.query<{ blob_key: BlobKey }>('select blob_key from instance where sop_instance_uid = $1', [sopInstanceUid])
+  await tx.query('select open_revisions(array[$1], $2)', [studyInstanceUid, quietSeconds])
   await tx.query(
     `update instance i set blob_key = $2, byte_length = $3, sha256 = $4, header = $5, transfer_syntax_uid = $6, warning = $7,
             received_at = now(), revision = (select revision from study s where s.study_instance_uid = i.study_instance_uid)
       where sop_instance_uid = $1`,
     [
-      instance.sopInstanceUid,
+      sopInstanceUid,
       instance.blobKey,
       instance.byteLength,
       instance.sha256,
@@ -125,11 +117,36 @@ export async function replaceInstance(tx: Transaction, instance: InstanceToIndex
   return rows[0]!.blob_key
 }
 
-async function insertStudies(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<void> {
-  const first = new Map<string, InstanceToIndex>()
-  for (const instance of batch)
-    if (!first.has(instance.studyInstanceUid)) first.set(instance.studyInstanceUid, instance)
-  const rows = [...first.values()].sort(byUid(i => i.studyInstanceUid)).map(({ studyInstanceUid, header }) => ({
+/** A row of type incoming_instance; study and series are described by the first instance of each patient, study and series. */
+function toRow(instance: InstanceToIndex, ordinal: number, studies: Set<string>, series: Set<string>) {
+  const { header, studyInstanceUid, seriesInstanceUid } = instance
+  const studyKey = `${studyInstanceUid} ${textOf(header, '00100020') ?? ''}`
+  const newStudy = !studies.has(studyKey)
+  const newSeries = !series.has(`${studyInstanceUid} ${seriesInstanceUid}`)
+  studies.add(studyKey)
+  series.add(`${studyInstanceUid} ${seriesInstanceUid}`)
+  return {
+    ordinal,
+    study_instance_uid: studyInstanceUid,
+    series_instance_uid: seriesInstanceUid,
+    sop_instance_uid: instance.sopInstanceUid,
+    sop_class_uid: instance.sopClassUid,
+    transfer_syntax_uid: instance.transferSyntaxUid,
+    instance_number: textOf(header, '00200013'),
+    origin: instance.origin,
+    source: instance.source,
+    revision: instance.revision,
+    blob_key: instance.blobKey,
+    byte_length: instance.byteLength,
+    sha256: instance.sha256.toString('hex'),
+    warning: instance.warning,
+    ...(newStudy ? { study: studyColumns(studyInstanceUid, header) } : {}),
+    ...(newSeries ? { series: seriesColumns(seriesInstanceUid, header) } : {}),
+  }
+}
+
+function studyColumns(studyInstanceUid: string, header: DicomJson) {
+  return {
     study_instance_uid: studyInstanceUid,
     attributes: pick(header, studyLevelTags),
     patient_id: textOf(header, '00100020'),
@@ -140,22 +157,17 @@ async function insertStudies(tx: Transaction, batch: readonly InstanceToIndex[])
     study_id: textOf(header, '00200010'),
     referring_physician: textOf(header, '00080090'),
     study_description: textOf(header, '00081030'),
-  }))
-  await tx.query(
-    `insert into study (study_instance_uid, attributes, patient_id, patient_name, study_date, study_time, accession_number,
-                        study_id, referring_physician, study_description)
-     select study_instance_uid, attributes, patient_id, patient_name, study_date, study_time, accession_number,
-            study_id, referring_physician, study_description
-       from jsonb_to_recordset($1) as r (study_instance_uid text, attributes jsonb, patient_id text, patient_name text,
-            study_date text, study_time text, accession_number text, study_id text, referring_physician text, study_description text)
-     on conflict do nothing`,
-    [json(rows)],
-  )
-  await tx.query(
-    `insert into study_revision (study_instance_uid, revision)
-     select uid, 1 from unnest($1::text[]) as uid on conflict do nothing`,
-    [rows.map(row => row.study_instance_uid)],
-  )
+  }
+}
+
+function seriesColumns(seriesInstanceUid: string, header: DicomJson) {
+  return {
+    series_instance_uid: seriesInstanceUid,
+    modality: textOf(header, '00080060'),
+    series_number: textOf(header, '00200011'),
+    series_description: textOf(header, '0008103E'),
+    attributes: pick(header, seriesLevelTags),
+  }
 }
 
 /** All name groups together, so that a search finds any of them. */
@@ -165,156 +177,9 @@ function searchableName(header: DicomJson): string | undefined {
   return Object.values(name).join('=')
 }
 
-/** A study of two patients is kept but marked, since no analysis of it could be delivered to the right one. */
-async function markInconsistentStudies(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<void> {
-  const pairs = new Map<string, readonly [string, string]>()
-  for (const { studyInstanceUid, header, origin } of batch) {
-    if (origin === 'result') continue
-    const patient = textOf(header, '00100020') ?? ''
-    pairs.set(`${studyInstanceUid} ${patient}`, [studyInstanceUid, patient])
-  }
-  await tx.query(
-    `update study set inconsistent = 'instances of two patients (Patient ID differs)'
-       from unnest($1::text[], $2::text[]) as seen (uid, patient)
-      where study_instance_uid = uid and coalesce(patient_id, '') <> patient and inconsistent is null`,
-    [[...pairs.values()].map(p => p[0]), [...pairs.values()].map(p => p[1])],
-  )
-}
-
-async function insertSeries(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<void> {
-  const first = new Map<string, InstanceToIndex>()
-  for (const instance of batch)
-    if (!first.has(instance.seriesInstanceUid)) first.set(instance.seriesInstanceUid, instance)
-  const rows = [...first.values()].sort(byUid(i => i.seriesInstanceUid)).map(instance => ({
-    series_instance_uid: instance.seriesInstanceUid,
-    study_instance_uid: instance.studyInstanceUid,
-    modality: textOf(instance.header, '00080060'),
-    series_number: textOf(instance.header, '00200011'),
-    series_description: textOf(instance.header, '0008103E'),
-    attributes: pick(instance.header, seriesLevelTags),
-  }))
-  await tx.query(
-    `insert into series (series_instance_uid, study_instance_uid, modality, series_number, series_description, attributes)
-     select * from jsonb_to_recordset($1) as r (series_instance_uid text, study_instance_uid text, modality text,
-                                                 series_number text, series_description text, attributes jsonb)
-     on conflict do nothing`,
-    [json(rows)],
-  )
-}
-
-async function findStudiesOfSeries(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<Map<string, string>> {
-  const { rows } = await tx.query<{ series_instance_uid: string; study_instance_uid: string }>(
-    'select series_instance_uid, study_instance_uid from series where series_instance_uid = any ($1)',
-    [[...new Set(batch.map(i => i.seriesInstanceUid))]],
-  )
-  return new Map(rows.map(row => [row.series_instance_uid, row.study_instance_uid]))
-}
-
-/**
- * @returns blob key → revision of each row that was inserted
- * An instance that arrives after its study settled opens the next revision, here, in the same statement order for all.
- */
-async function insertInstances(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<Map<BlobKey, number>> {
-  if (batch.length === 0) return new Map()
-  const unique = new Map<string, InstanceToIndex>()
-  for (const instance of batch) if (!unique.has(instance.sopInstanceUid)) unique.set(instance.sopInstanceUid, instance)
-  const rows = [...unique.values()].sort(byUid(i => i.sopInstanceUid)).map(instance => ({
-    sop_instance_uid: instance.sopInstanceUid,
-    series_instance_uid: instance.seriesInstanceUid,
-    study_instance_uid: instance.studyInstanceUid,
-    revision: instance.revision ?? null,
-    origin: instance.origin,
-    source: instance.source ?? null,
-    sop_class_uid: instance.sopClassUid,
-    transfer_syntax_uid: instance.transferSyntaxUid,
-    instance_number: textOf(instance.header, '00200013') ?? null,
-    blob_key: instance.blobKey,
-    byte_length: instance.byteLength,
-    sha256: instance.sha256.toString('hex'),
-    header: instance.header,
-    warning: instance.warning ?? null,
-  }))
-  await lockStudies(
-    tx,
-    rows.map(row => row.study_instance_uid),
-  )
-  const { rows: inserted } = await tx.query<{
-    blob_key: BlobKey
-    study_instance_uid: string
-    origin: string
-    revision: number
-  }>(
-    `insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, source, sop_class_uid,
-                           transfer_syntax_uid, instance_number, blob_key, byte_length, sha256, header, warning)
-     select r.sop_instance_uid, r.series_instance_uid, r.study_instance_uid,
-            coalesce(r.revision, s.revision + case when v.state = 'receiving' then 0 else 1 end), r.origin, r.source,
-            r.sop_class_uid, r.transfer_syntax_uid, r.instance_number, r.blob_key, r.byte_length, decode(r.sha256, 'hex'), r.header, r.warning
-       from jsonb_to_recordset($1) as r (sop_instance_uid text, series_instance_uid text, study_instance_uid text, revision int,
-            origin text, source text, sop_class_uid text, transfer_syntax_uid text, instance_number text, blob_key text,
-            byte_length bigint, sha256 text, header jsonb, warning int)
-       join study s using (study_instance_uid)
-       join study_revision v on v.study_instance_uid = s.study_instance_uid and v.revision = s.revision
-     on conflict do nothing
-     returning blob_key, study_instance_uid, origin, revision`,
-    [json(rows)],
-  )
-  await openRevisions(
-    tx,
-    inserted.filter(row => row.origin === 'received').map(row => row.study_instance_uid),
-  )
-  return new Map(inserted.map(row => [row.blob_key, row.revision]))
-}
-
-/** Settling and receiving of one study see each other one after the other. */
-async function lockStudies(tx: Transaction, uids: readonly string[]): Promise<void> {
-  await tx.query('select 1 from study where study_instance_uid = any ($1) order by study_instance_uid for update', [
-    [...new Set(uids)],
-  ])
-}
-
-/** Notes that something arrived for these studies, and opens the next revision of each that had settled. */
-async function openRevisions(tx: Transaction, uids: readonly string[]): Promise<void> {
-  const studies = [...new Set(uids)].sort()
-  if (studies.length === 0) return
-  await tx.query(
-    `insert into study_revision (study_instance_uid, revision)
-     select s.study_instance_uid, s.revision + 1 from study s
-       join study_revision v on v.study_instance_uid = s.study_instance_uid and v.revision = s.revision
-      where s.study_instance_uid = any ($1) and v.state <> 'receiving'`,
-    [studies],
-  )
-  await tx.query(
-    `update study s set last_instance_at = now(),
-            revision = (select max(revision) from study_revision v where v.study_instance_uid = s.study_instance_uid)
-      where study_instance_uid = any ($1)`,
-    [studies],
-  )
-}
-
-interface Present {
-  sop_instance_uid: string
-  study_instance_uid: string
-  series_instance_uid: string
-  blob_key: BlobKey
-  sha256: Buffer
-}
-
-async function findPresent(tx: Transaction, batch: readonly InstanceToIndex[]): Promise<Map<string, Present>> {
-  const { rows } = await tx.query<Present>(
-    `select sop_instance_uid, study_instance_uid, series_instance_uid, blob_key, sha256
-       from instance where sop_instance_uid = any ($1)`,
-    [batch.map(i => i.sopInstanceUid)],
-  )
-  return new Map(rows.map(row => [row.sop_instance_uid, row]))
-}
-
 /** PostgreSQL's jsonb holds neither U+0000 nor a lone surrogate; both become U+FFFD. */
 function json(value: object): string {
   const text = JSON.stringify(value)
   if (!text.includes('\\u0000') && !text.includes('\\ud')) return text
   return JSON.stringify(value, (_, v) => (typeof v === 'string' ? v.replaceAll('\0', '\ufffd').toWellFormed() : v))
-}
-
-function byUid<T>(uid: (value: T) => string) {
-  return (a: T, b: T) => (uid(a) < uid(b) ? -1 : 1)
 }

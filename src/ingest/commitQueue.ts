@@ -7,7 +7,7 @@ import {
   replaceInstance,
 } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
-import { type Database, type Transaction, transaction } from '../platform/database.js'
+import { type Database, transaction } from '../platform/database.js'
 import { errorContext, type Log } from '../platform/log.js'
 import type { ReceivedInstance } from './receiveInstance.js'
 import { sameDataSet } from './sameDataSet.js'
@@ -48,7 +48,6 @@ export class CommitQueue {
 
   async commit(received: ReceivedInstance, source: string | undefined): Promise<CommitOutcome> {
     const { header } = received
-    const blobKey = await this.options.blobs.keep(received.blob)
     const instance: InstanceToIndex = {
       sopInstanceUid: header.sopInstanceUid,
       sopClassUid: header.sopClassUid,
@@ -56,7 +55,7 @@ export class CommitQueue {
       seriesInstanceUid: header.seriesInstanceUid,
       transferSyntaxUid: header.transferSyntax.uid,
       header: header.json,
-      blobKey,
+      blobKey: received.blobKey,
       byteLength: received.byteLength,
       sha256: received.sha256,
       origin: 'received',
@@ -79,10 +78,10 @@ export class CommitQueue {
   }
 
   private async commitBatch(batch: Entry[]): Promise<void> {
-    const { blobs, log } = this.options
+    const { database, quietSeconds, log } = this.options
     try {
-      await blobs.syncNames(batch.map(entry => entry.instance.blobKey))
-      const outcomes = await this.indexBatch(batch.map(entry => entry.instance))
+      const instances = batch.map(entry => entry.instance)
+      const outcomes = await indexInstances(database, instances, quietSeconds)
       await Promise.all(batch.map(async (entry, i) => entry.resolve(await this.conclude(entry.instance, outcomes[i]!))))
     } catch (error) {
       // One instance that the database refuses must not cost the others: each by itself.
@@ -97,29 +96,6 @@ export class CommitQueue {
       // The blobs stay: a commit whose answer was lost may have succeeded.
       for (const entry of batch) entry.resolve(outcome)
     }
-  }
-
-  private async indexBatch(instances: InstanceToIndex[]): Promise<IndexOutcome[]> {
-    return transaction(this.options.database, async tx => {
-      const outcomes = await indexInstances(tx, instances)
-      const stored = instances.filter((_, i) => outcomes[i]!.outcome === 'stored')
-      await this.moveSettleJobs(
-        tx,
-        stored.map(instance => instance.studyInstanceUid),
-      )
-      return outcomes
-    })
-  }
-
-  /** Puts off settling: each new instance moves the study's settle job one quiet period ahead. */
-  private async moveSettleJobs(tx: Transaction, studies: string[]): Promise<void> {
-    if (studies.length === 0) return
-    await tx.query(
-      `select graphile_worker.add_job('settle', json_build_object('study', uid), job_key => 'settle:' || uid,
-                                      run_at => now() + $2 * interval '1 second')
-         from unnest($1::text[]) uid`,
-      [[...new Set(studies)].sort(), this.options.quietSeconds],
-    )
   }
 
   private async conclude(instance: InstanceToIndex, outcome: IndexOutcome): Promise<CommitOutcome> {
@@ -139,7 +115,7 @@ export class CommitQueue {
   }
 
   private async concludeDifferent(instance: InstanceToIndex, storedBlobKey: BlobKey): Promise<CommitOutcome> {
-    const { blobs, duplicatePolicy, database } = this.options
+    const { blobs, duplicatePolicy, database, quietSeconds } = this.options
     if (await sameDataSet(blobs.pathOf(storedBlobKey), blobs.pathOf(instance.blobKey))) {
       await blobs.remove(instance.blobKey)
       return { outcome: 'already-stored' }
@@ -149,11 +125,7 @@ export class CommitQueue {
       const detail = 'an instance of this SOP Instance UID with other content is stored; the stored one is kept'
       return { outcome: 'refused', reason: reason.duplicateSopInstance, detail }
     }
-    const old = await transaction(database, async tx => {
-      const key = await replaceInstance(tx, { ...instance, warning: reason.coercion })
-      await this.moveSettleJobs(tx, [instance.studyInstanceUid])
-      return key
-    })
+    const old = await transaction(database, tx => replaceInstance(tx, { ...instance, warning: reason.coercion }, quietSeconds))
     await blobs.remove(old)
     return { outcome: 'stored', replaced: true }
   }

@@ -32,6 +32,7 @@ export interface IngestOptions {
 /** The one path by which instances enter, behind STOW-RS and C-STORE. */
 export class Ingest {
   private readonly queue: CommitQueue
+  private databaseAnsweredAt = 0
   private free: { bytes: number; at: number } = { bytes: Number.POSITIVE_INFINITY, at: 0 }
 
   constructor(private readonly options: IngestOptions) {
@@ -43,8 +44,10 @@ export class Ingest {
     const { blobs, minimumFreeBytes, database } = this.options
     if (Date.now() - this.free.at > 500) this.free = { bytes: await blobs.freeBytes(), at: Date.now() }
     if (this.free.bytes < minimumFreeBytes) return 'the disk is nearly full'
+    if (Date.now() - this.databaseAnsweredAt < 1000) return undefined
     try {
       await database.query('select 1')
+      this.databaseAnsweredAt = Date.now()
       return undefined
     } catch (error) {
       this.options.log.error('the database cannot be reached', errorContext(error))
@@ -69,7 +72,7 @@ export class Ingest {
     const { sopClassUid, sopInstanceUid, studyInstanceUid, seriesInstanceUid } = received.header
     const identity = { sopClassUid, sopInstanceUid, studyInstanceUid, seriesInstanceUid }
     if (study && study !== studyInstanceUid) {
-      await this.options.blobs.discard(received.blob)
+      await this.options.blobs.remove(received.blobKey)
       const detail = 'its Study Instance UID differs from the one in the URL'
       return { ...identity, outcome: 'refused', reason: reason.studyUidMismatch, detail }
     }

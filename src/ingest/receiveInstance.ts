@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { BlobStore, IncomingBlob } from '../archive/index.js'
+import type { BlobKey, BlobStore, IncomingBlob } from '../archive/index.js'
 import { type HeaderOutcome, type InstanceHeader, readPart10Header } from '../dicom/part10.js'
 import { reason } from '../dicom/reasons.js'
 import { checkPixelData } from './checkPixelData.js'
@@ -21,11 +21,11 @@ export interface Refusal {
   studyInstanceUid?: string
 }
 
-/** An instance whose bytes are durable in a file without a final name, ready to be committed. */
+/** An instance whose bytes and name are durable, ready to be committed. */
 export interface ReceivedInstance {
   outcome: 'received'
   header: InstanceHeader
-  blob: IncomingBlob
+  blobKey: BlobKey
   byteLength: number
   sha256: Buffer
   warning?: number
@@ -110,12 +110,12 @@ export class InstanceReceiver {
       await this.abort()
       return { ...this.identity(), outcome: 'refused', reason: reason.cannotUnderstand, detail: pixels.detail }
     }
-    await blob.handle.datasync()
+    const blobKey = await this.blobs.keep(blob)
     const warning = pixels.outcome === 'odd' ? reason.dataSetMismatchWarning : undefined
     return {
       outcome: 'received',
       header: this.header,
-      blob,
+      blobKey,
       byteLength: this.byteLength,
       sha256: this.hash.digest(),
       ...(warning ? { warning } : {}),

@@ -74,14 +74,11 @@ async function keepBlob(bytes: Buffer, { blobs }: PipelineContext): Promise<Blob
   const blob = await blobs.receive()
   try {
     await blob.handle.writeFile(bytes)
-    await blob.handle.datasync()
   } catch (error) {
     await blobs.discard(blob)
     throw error
   }
-  const key = await blobs.keep(blob)
-  await blobs.syncNames([key])
-  return key
+  return blobs.keep(blob)
 }
 
 function toIndex(result: ResultObject, blobKey: BlobKey, revision: number): InstanceToIndex {

@@ -1,0 +1,120 @@
+-- Puts a batch of instances into the index in one call, so that a commit costs one round trip however many there are. Rows are
+-- touched in the order of their UIDs, so that two nodes cannot block each other. See src/archive/indexInstances.ts.
+
+create type incoming_instance as (
+  ordinal int,                       -- position in the batch, from 0
+  study_instance_uid text,
+  series_instance_uid text,
+  sop_instance_uid text,
+  sop_class_uid text,
+  transfer_syntax_uid text,
+  instance_number text,
+  origin text,
+  source text,
+  revision int,                      -- of a result; received instances get theirs from the state of the study
+  blob_key text,
+  byte_length bigint,
+  sha256 text,                       -- hexadecimal
+  warning int,
+  study jsonb,                       -- columns of study, for the first instance of each study in the batch
+  series jsonb                       -- columns of series, likewise
+);
+
+/*
+ outcome: 'stored'; 'identical' or 'different' when this SOP Instance UID is there already, with stored_blob_key;
+          'other-series', 'other-study' when its UID, or its series', is there in another place.
+ quiet_seconds: a settle job is put so far ahead for each study that got a received instance; null for none.
+*/
+create function index_instances(instances jsonb, headers text[], quiet_seconds double precision)
+returns table (ordinal int, outcome text, stored_blob_key text)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  batch incoming_instance[];
+  touched text[];
+begin
+  select array_agg(r order by r.sop_instance_uid, r.ordinal) into batch
+    from jsonb_populate_recordset(null::incoming_instance, instances) r;
+
+  insert into study (study_instance_uid, attributes, patient_id, patient_name, study_date, study_time, accession_number,
+                     study_id, referring_physician, study_description)
+  select s.study_instance_uid, s.attributes, s.patient_id, s.patient_name, s.study_date, s.study_time, s.accession_number,
+         s.study_id, s.referring_physician, s.study_description
+    from (select * from unnest(batch) i where i.study is not null) i, jsonb_populate_record(null::study, i.study) s
+   where not exists (select from series e where e.series_instance_uid = i.series_instance_uid
+                                            and e.study_instance_uid <> i.study_instance_uid)
+   order by s.study_instance_uid
+      on conflict do nothing;
+
+  -- Settling and receiving of one study see each other one after the other.
+  perform 1 from study s where s.study_instance_uid in (select i.study_instance_uid from unnest(batch) i)
+    order by s.study_instance_uid for update;
+
+  insert into study_revision (study_instance_uid, revision)
+  select s.study_instance_uid, 1 from study s where s.study_instance_uid in (select i.study_instance_uid from unnest(batch) i)
+      on conflict do nothing;
+
+  update study s set inconsistent = 'instances of two patients (Patient ID differs)'
+    from unnest(batch) i
+   where s.study_instance_uid = i.study_instance_uid and i.origin = 'received' and i.study is not null and s.inconsistent is null
+     and coalesce(s.patient_id, '') <> coalesce(i.study ->> 'patient_id', '');
+
+  insert into series (series_instance_uid, study_instance_uid, modality, series_number, series_description, attributes)
+  select e.series_instance_uid, i.study_instance_uid, e.modality, e.series_number, e.series_description, e.attributes
+    from (select * from unnest(batch) i where i.series is not null) i, jsonb_populate_record(null::series, i.series) e
+   where exists (select from study s where s.study_instance_uid = i.study_instance_uid)
+   order by e.series_instance_uid
+      on conflict do nothing;
+
+  return query
+  with inserted as (
+    insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, source, sop_class_uid,
+                          transfer_syntax_uid, instance_number, blob_key, byte_length, sha256, header, warning)
+    select i.sop_instance_uid, i.series_instance_uid, i.study_instance_uid,
+           coalesce(i.revision, s.revision + case when v.state = 'receiving' then 0 else 1 end), i.origin, i.source, i.sop_class_uid,
+           i.transfer_syntax_uid, i.instance_number, i.blob_key, i.byte_length, decode(i.sha256, 'hex'),
+           headers[i.ordinal + 1]::jsonb, i.warning
+      from unnest(batch) i
+      join series e on e.series_instance_uid = i.series_instance_uid and e.study_instance_uid = i.study_instance_uid
+      join study s on s.study_instance_uid = i.study_instance_uid
+      join study_revision v on v.study_instance_uid = s.study_instance_uid and v.revision = s.revision
+        on conflict do nothing
+    returning blob_key
+  )
+  select i.ordinal, 'stored', i.blob_key from unnest(batch) i where i.blob_key in (select blob_key from inserted);
+
+  -- Those that were there before this call, or earlier in the batch.
+  return query
+  select i.ordinal,
+         case when p.sop_instance_uid is null then 'other-study'
+              when p.study_instance_uid <> i.study_instance_uid or p.series_instance_uid <> i.series_instance_uid then 'other-series'
+              when p.sha256 = decode(i.sha256, 'hex') then 'identical'
+              else 'different' end,
+         p.blob_key
+    from unnest(batch) i left join instance p on p.sop_instance_uid = i.sop_instance_uid
+   where p.blob_key is distinct from i.blob_key;
+
+  select array_agg(distinct i.study_instance_uid) into touched
+    from unnest(batch) i join instance p on p.blob_key = i.blob_key and p.sop_instance_uid = i.sop_instance_uid
+   where i.origin = 'received';
+  perform open_revisions(touched, quiet_seconds);
+end $$;
+
+-- Notes that something arrived for these studies, opens the next revision of each that had settled, and puts off settling.
+create function open_revisions(studies text[], quiet_seconds double precision) returns void language plpgsql as $$
+begin
+  insert into study_revision (study_instance_uid, revision)
+  select s.study_instance_uid, s.revision + 1
+    from study s join study_revision v on v.study_instance_uid = s.study_instance_uid and v.revision = s.revision
+   where s.study_instance_uid = any (studies) and v.state <> 'receiving';
+
+  update study s set last_instance_at = clock_timestamp(),
+         revision = (select max(v.revision) from study_revision v where v.study_instance_uid = s.study_instance_uid)
+   where s.study_instance_uid = any (studies);
+
+  if quiet_seconds is not null then
+    perform graphile_worker.add_job('settle', json_build_object('study', uid), job_key => 'settle:' || uid,
+                                    run_at => clock_timestamp() + quiet_seconds * interval '1 second')
+       from unnest(studies) uid order by uid;
+  end if;
+end $$;
