@@ -24,8 +24,19 @@ export async function startRadbridge(extra = {}, endpoints = 'routes: []\n') {
     RADBRIDGE_LOG_LEVEL: 'warn',
     ...extra,
   }
-  const child = spawn(process.execPath, [here('../dist/cli/index.js'), 'serve'], { env, stdio: ['ignore', 'inherit', 'inherit'] })
-  return ready({ name: 'Radbridge', child, stow: `http://127.0.0.1:${port}/dicom-web/studies`, probe: `http://127.0.0.1:${port}/readyz` }, 'SIGTERM')
+  const child = spawn(process.execPath, [here('../dist/cli/index.js'), 'serve'], {
+    env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  return ready(
+    {
+      name: 'Radbridge',
+      child,
+      stow: `http://127.0.0.1:${port}/dicom-web/studies`,
+      probe: `http://127.0.0.1:${port}/readyz`,
+    },
+    'SIGTERM',
+  )
 }
 
 const plugin = '/usr/share/orthanc/plugins/libOrthancDicomWeb.so'
@@ -46,7 +57,15 @@ export async function startOrthanc() {
   }
   writeFileSync(join(folder, 'orthanc.json'), JSON.stringify(configuration))
   const child = spawn('Orthanc', [join(folder, 'orthanc.json')], { stdio: 'ignore' })
-  return ready({ name: 'Orthanc', child, stow: `http://127.0.0.1:${port}/dicom-web/studies`, probe: `http://127.0.0.1:${port}/system` }, 'SIGKILL')
+  return ready(
+    {
+      name: 'Orthanc',
+      child,
+      stow: `http://127.0.0.1:${port}/dicom-web/studies`,
+      probe: `http://127.0.0.1:${port}/system`,
+    },
+    'SIGKILL',
+  )
 }
 
 /** What the disk and Node can do at best: each body into a file, fdatasync, answer. */
@@ -55,7 +74,10 @@ export async function startFloor() {
   const folder = mkdtempSync(join(scratch, 'floor-'))
   mkdirSync(folder, { recursive: true })
   const child = spawn(process.execPath, [here('./floor.mjs'), String(port), folder], { stdio: 'inherit' })
-  return ready({ name: 'floor', child, stow: `http://127.0.0.1:${port}/`, probe: `http://127.0.0.1:${port}/` }, 'SIGKILL')
+  return ready(
+    { name: 'floor', child, stow: `http://127.0.0.1:${port}/`, probe: `http://127.0.0.1:${port}/` },
+    'SIGKILL',
+  )
 }
 
 async function ready(server, signal) {

@@ -42,5 +42,7 @@ const many = Array.from({ length: 1950 }, (_, i) => Buffer.from(large[i % 8]))
 renew(many)
 await pushAsOne(radbridge.stow, many)
 clearInterval(watch)
-console.log(`resident memory while ${(many.reduce((sum, b) => sum + b.length, 0) / 1e9).toFixed(2)} GB arrive in one request: ${(before / 1e6).toFixed(0)} MB before, ${(peak / 1e6).toFixed(0)} MB at most`)
+console.log(
+  `resident memory while ${(many.reduce((sum, b) => sum + b.length, 0) / 1e9).toFixed(2)} GB arrive in one request: ${(before / 1e6).toFixed(0)} MB before, ${(peak / 1e6).toFixed(0)} MB at most`,
+)
 await Promise.all(servers.map(server => server.stop()))

@@ -8,7 +8,17 @@ const tail = Buffer.from(`\r\n--${boundary}--\r\n`)
 
 /** `count` instances of 512 × 512 pixels, 525 KB each. */
 export function makeInstances(count) {
-  const phantom = new Phantom({ size: 512, slices: count, pixelSpacing: 0.65, sliceSpacing: 1, nodules: [], vessels: false, noise: 0, seed: 1, study: 'bench' })
+  const phantom = new Phantom({
+    size: 512,
+    slices: count,
+    pixelSpacing: 0.65,
+    sliceSpacing: 1,
+    nodules: [],
+    vessels: false,
+    noise: 0,
+    seed: 1,
+    study: 'bench',
+  })
   const instances = []
   for (let z = 0; z < count; z++) instances.push(z < 8 ? phantom.file(z) : Buffer.from(instances[z % 8]))
   return instances
@@ -63,7 +73,9 @@ export function post(url, agent, instances) {
     const req = http.request(url, { method: 'POST', agent, headers }, res => {
       let text = ''
       res.on('data', chunk => (text += chunk))
-      res.on('end', () => (res.statusCode === 200 ? resolve() : reject(new Error(`${res.statusCode} ${text.slice(0, 300)}`))))
+      res.on('end', () =>
+        res.statusCode === 200 ? resolve() : reject(new Error(`${res.statusCode} ${text.slice(0, 300)}`)),
+      )
     })
     req.on('error', reject)
     void (async () => {

@@ -13,6 +13,12 @@ export interface IncomingBlob {
 }
 
 /**
+ * ext4, XFS and Btrfs by the magic number of statfs(2): a file's fsync after its rename commits the rename with it. On any other file
+ * system its folder is synchronized too.
+ */
+const orderedFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x9123683e])
+
+/**
  * Blobs as files in folders by minute: `2026/11/24/1045/NAME.dcm`. All that is kept within a moment stands in one folder,
  * so that one fsync of a folder makes a whole batch of names durable (docs/decisions/0003-blob-store.md).
  */
@@ -23,14 +29,18 @@ export class BlobStore {
   private readonly runningSync = new Map<string, Promise<void>>()
   private readonly nextSync = new Map<string, Promise<void>>()
 
-  private constructor(private readonly directory: string) {
+  private constructor(
+    private readonly directory: string,
+    private readonly namesFollowFiles: boolean,
+  ) {
     this.incoming = join(directory, 'incoming')
   }
 
   /** Opens the store and removes what a process that was killed left unfinished. */
   static async open(directory: string): Promise<BlobStore> {
-    const store = new BlobStore(directory)
-    await mkdir(store.incoming, { recursive: true, mode: 0o700 })
+    await mkdir(join(directory, 'incoming'), { recursive: true, mode: 0o700 })
+    const { type } = await statfs(directory)
+    const store = new BlobStore(directory, orderedFileSystems.has(type))
     const leftovers = await readdir(store.incoming)
     await Promise.all(leftovers.map(name => rm(join(store.incoming, name), { force: true })))
     return store
@@ -42,8 +52,7 @@ export class BlobStore {
   }
 
   /**
-   * Gives a received file its final name and makes bytes and name durable, both at the same time: a file system commits them together.
-   * Until this has resolved nothing may refer to the key.
+   * Gives a received file its final name, then makes bytes and name durable. Until this has resolved nothing may refer to the key.
    */
   async keep(blob: IncomingBlob): Promise<BlobKey> {
     const now = new Date().toISOString()
@@ -51,7 +60,8 @@ export class BlobStore {
     await this.makeFolder(folder)
     const key: BlobKey = `${folder}/${randomUUID()}.dcm`
     await rename(blob.path, this.pathOf(key))
-    await Promise.all([blob.handle.datasync(), this.syncName(folder)])
+    await blob.handle.sync()
+    if (!this.namesFollowFiles) await this.syncName(folder)
     await blob.handle.close()
     return key
   }

@@ -86,7 +86,10 @@ export async function indexInstances(
     const { outcome, stored_blob_key: storedBlobKey } = row
     if (outcome === 'stored') return { outcome }
     if (outcome === 'identical' || outcome === 'different') return { outcome, storedBlobKey }
-    const what = outcome === 'other-study' ? 'Series Instance UID is stored in another study' : 'SOP Instance UID is stored in another series'
+    const what =
+      outcome === 'other-study'
+        ? 'Series Instance UID is stored in another study'
+        : 'SOP Instance UID is stored in another series'
     return { outcome: 'refused', reason: reason.dataSetDoesNotMatchSopClass, detail: `this ${what}` }
   })
 }
@@ -95,10 +98,16 @@ export async function indexInstances(
  * Puts other bytes in the place of a stored instance, which opens a new revision of its study if that had settled.
  * @returns the key of the blob that is no longer referred to
  */
-export async function replaceInstance(tx: Transaction, instance: InstanceToIndex, quietSeconds: number): Promise<BlobKey> {
+export async function replaceInstance(
+  tx: Transaction,
+  instance: InstanceToIndex,
+  quietSeconds: number,
+): Promise<BlobKey> {
   const { studyInstanceUid, sopInstanceUid } = instance
   await tx.query('select 1 from study where study_instance_uid = $1 for update', [studyInstanceUid])
-  const { rows } = await tx.query<{ blob_key: BlobKey }>('select blob_key from instance where sop_instance_uid = $1', [sopInstanceUid])
+  const { rows } = await tx.query<{ blob_key: BlobKey }>('select blob_key from instance where sop_instance_uid = $1', [
+    sopInstanceUid,
+  ])
   await tx.query('select open_revisions(array[$1], $2)', [studyInstanceUid, quietSeconds])
   await tx.query(
     `update instance i set blob_key = $2, byte_length = $3, sha256 = $4, header = $5, transfer_syntax_uid = $6, warning = $7,

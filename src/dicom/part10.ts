@@ -37,8 +37,9 @@ const maxInflatedHeader = 64 * 1024 * 1024
  * Reads the header of a Part 10 file: preamble, file meta information and the data set up to Pixel Data.
  * @param bytes the file, or its beginning
  * @param whole true if `bytes` is all there is
+ * @param anyIdentity true: missing or contradicting UIDs are no reason to refuse, as when only the pixels are wanted
  */
-export function readPart10Header(bytes: Uint8Array, whole: boolean): HeaderOutcome {
+export function readPart10Header(bytes: Uint8Array, whole: boolean, anyIdentity = false): HeaderOutcome {
   const incomplete = (detail: string): HeaderOutcome =>
     whole ? refuse(reason.cannotUnderstand, detail) : { outcome: 'incomplete' }
   if (bytes.length < 132) return incomplete('shorter than the 132 bytes of preamble and prefix')
@@ -72,7 +73,7 @@ export function readPart10Header(bytes: Uint8Array, whole: boolean): HeaderOutco
     studyInstanceUid: textOf(json, '0020000D') ?? '',
     seriesInstanceUid: textOf(json, '0020000E') ?? '',
   }
-  const problem = identityProblem(uids, meta)
+  const problem = anyIdentity ? undefined : identityProblem(uids, meta)
   if (problem) return refuse(reason.dataSetDoesNotMatchSopClass, problem, uids)
   return {
     outcome: 'header',

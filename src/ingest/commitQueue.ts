@@ -125,7 +125,9 @@ export class CommitQueue {
       const detail = 'an instance of this SOP Instance UID with other content is stored; the stored one is kept'
       return { outcome: 'refused', reason: reason.duplicateSopInstance, detail }
     }
-    const old = await transaction(database, tx => replaceInstance(tx, { ...instance, warning: reason.coercion }, quietSeconds))
+    const old = await transaction(database, tx =>
+      replaceInstance(tx, { ...instance, warning: reason.coercion }, quietSeconds),
+    )
     await blobs.remove(old)
     return { outcome: 'stored', replaced: true }
   }

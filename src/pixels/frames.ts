@@ -37,7 +37,7 @@ async function readHeader(file: FileHandle, size: number): Promise<InstanceHeade
   for (let length = 64 * 1024; ; length *= 4) {
     const beginning = Buffer.alloc(Math.min(length, size))
     await file.read(beginning, 0, beginning.length, 0)
-    const outcome = readPart10Header(beginning, beginning.length === size)
+    const outcome = readPart10Header(beginning, beginning.length === size, true)
     if (outcome.outcome === 'header') return outcome.header
     if (outcome.outcome === 'refused') throw new PixelProblem(outcome.detail)
   }

@@ -154,7 +154,7 @@ describe('what is refused of one instance does not cost the others', () => {
   const deflated = '1.2.840.10008.1.2.1.99'
   const uid65 = `1.${'2'.repeat(63)}`
   const nested = (depth: number): Buffer => {
-    let item = Buffer.alloc(0)
+    let item: Buffer = Buffer.alloc(0)
     for (let i = 0; i < depth; i++) {
       const header = Buffer.alloc(8)
       header.writeUInt32LE(0xe000fffe, 0)

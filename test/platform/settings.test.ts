@@ -1,0 +1,94 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from '@jest/globals'
+import { loadEndpoints, parseEndpoints } from '../../src/platform/endpoints.js'
+import { loadSettings } from '../../src/platform/settings.js'
+
+function file(text: string): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'radbridge-settings-')), 'radbridge.yaml')
+  writeFileSync(path, text)
+  return path
+}
+
+describe('process settings', () => {
+  test('environment over YAML over default', () => {
+    const path = file('http:\n  port: 9000\nstudy: { quietSeconds: 5 }\n')
+    const settings = loadSettings({ RADBRIDGE_HTTP_PORT: '9001' }, path)
+    expect(settings.http).toEqual({ host: '127.0.0.1', port: 9001 })
+    expect(settings.study.quietSeconds).toBe(5)
+    expect(settings.dataDirectory).toMatch(/\/data$/)
+  })
+
+  test.each([
+    [
+      'an unknown setting, with a suggestion',
+      'http:\n  prot: 9000\n',
+      /radbridge\.yaml:2: unknown setting http\.prot; did you mean port\?/,
+    ],
+    ['a wrong type', 'http:\n  host: localhost\n  port: many\n', /radbridge\.yaml:3: http\.port: .*expected number/],
+    ['a value out of range', '\nstudy: { quietSeconds: -1 }\n', /radbridge\.yaml:2: study\.quietSeconds: /],
+    ['broken YAML', 'http: [\n', /radbridge\.yaml:\d: /],
+    ['a list', '- a\n', /radbridge\.yaml:1: expected a mapping/],
+    ['object storage', 'storage: { url: "s3://bucket" }\n', /storage\.url: file:PATH/],
+  ])('%s stops the start with file, line and what was expected', (_name, text, message) => {
+    const path = file(text)
+    expect(() => loadSettings({}, path)).toThrow(message)
+  })
+
+  test('a wrong or unknown variable is named', () => {
+    expect(() => loadSettings({ RADBRIDGE_HTTP_PORT: 'many' })).toThrow(
+      /environment variable RADBRIDGE_HTTP_PORT: http\.port/,
+    )
+    expect(() => loadSettings({ RADBRIDGE_HTTP_PROT: '1' })).toThrow(
+      /RADBRIDGE_HTTP_PROT: unknown setting; did you mean RADBRIDGE_HTTP_PORT/,
+    )
+    expect(() => loadSettings({}, '/nowhere.yaml')).toThrow(/cannot be read \(ENOENT\)/)
+  })
+})
+
+describe('endpoints', () => {
+  const parse = (text: string) => parseEndpoints(text, 'endpoints.yaml')
+
+  test('without a document everything goes to the reference analyser', () => {
+    expect(loadEndpoints().routes).toEqual([
+      expect.objectContaining({ analysis: { primary: 'reference' }, deliverTo: [] }),
+    ])
+  })
+
+  test('an empty list of routes is a choice', () => {
+    expect(parse('routes: []\n').routes).toEqual([])
+  })
+
+  test.each([
+    [
+      'a secret in the open',
+      'sources:\n  - name: a\n    stow: { token: abc123 }\n',
+      /endpoints\.yaml:3: sources\.0\.stow\.token: expected a reference/,
+    ],
+    [
+      'a route to nowhere',
+      'routes:\n  - name: r\n    analysis: { primary: reference }\n    deliverTo: [pacs]\n',
+      /endpoints\.yaml:4: .*no destination is named pacs/,
+    ],
+    [
+      'a provider that is not there',
+      'routes:\n  - name: r\n    analysis: { primary: x }\n',
+      /no provider is named x; known: reference/,
+    ],
+    ['a kind of provider of a later version', 'providers: [{ name: a, kind: openai }]\n', /expected reference/],
+    [
+      'the same name twice',
+      'destinations:\n  - { name: a, folder: /x }\n  - { name: a, folder: /y }\n',
+      /a is there twice/,
+    ],
+    [
+      'an unknown setting',
+      'routes:\n  - name: r\n    analysis: { primary: reference, shadow: [] }\n',
+      /endpoints\.yaml:3: unknown setting routes\.0\.analysis\.shadow/,
+    ],
+    ['no address', 'destinations:\n  - { name: a, stow: { url: pacs } }\n', /expected an http/],
+  ])('%s is refused with file and line', (_name, text, message) => {
+    expect(() => parse(text)).toThrow(message)
+  })
+})
