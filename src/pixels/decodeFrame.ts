@@ -1,9 +1,7 @@
 import { codecFor, type DecodedFrame } from './codecs/index.js'
 import type { FrameSource } from './frames.js'
-import { type ImageDescription, PixelProblem } from './imageDescription.js'
+import { type ImageDescription, PixelProblem, type Samples } from './imageDescription.js'
 import { expand422, interleavePlanes, invertMonochrome, keepStoredBits, ybrFullToRgb } from './photometric.js'
-
-export type Samples = Uint8Array | Int8Array | Uint16Array | Int16Array
 
 /** A frame with nothing left to undo: row-major, colour by pixel, in the byte order of this machine. */
 export interface NormalizedFrame {

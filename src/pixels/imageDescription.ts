@@ -14,6 +14,9 @@ export interface ImageDescription {
   planarConfiguration: 0 | 1
 }
 
+/** Samples of one frame, row by row, in the byte order of this machine. */
+export type Samples = Uint8Array | Int8Array | Uint16Array | Int16Array
+
 /** Pixels that cannot be decoded; `message` says why in words for an administrator. */
 export class PixelProblem extends Error {
   readonly code = 'PIXELS'

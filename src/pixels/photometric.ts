@@ -1,5 +1,4 @@
-import type { Samples } from './decodeFrame.js'
-import { PixelProblem } from './imageDescription.js'
+import { PixelProblem, type Samples } from './imageDescription.js'
 
 /**
  * Turns MONOCHROME1 samples into MONOCHROME2 by mirroring them within the stored range, in place.

@@ -86,7 +86,7 @@ export type Settings = z.infer<typeof settingsSchema> & {
 }
 
 /** Environment variable → path in the YAML document. */
-export const environmentVariables: Readonly<Record<string, { path: readonly string[]; number?: true }>> = {
+const environmentVariables: Readonly<Record<string, { path: readonly string[]; number?: true }>> = {
   RADBRIDGE_DATA_DIR: { path: ['data', 'directory'] },
   RADBRIDGE_HTTP_HOST: { path: ['http', 'host'] },
   RADBRIDGE_HTTP_PORT: { path: ['http', 'port'], number: true },

@@ -63,7 +63,9 @@ const findings = (over: Partial<Findings> = {}): Findings => ({
         { sopInstanceUid: `${series}.2`, points: square },
         { sopInstanceUid: `${series}.3`, points: square },
       ],
-      measurements: [{ quantity: c.longAxis, value: Math.PI * 1.23456789e-5, unit: c.millimeter, method: c.inPlaneExtent }],
+      measurements: [
+        { quantity: c.longAxis, value: Math.PI * 1.23456789e-5, unit: c.millimeter, method: c.inPlaneExtent },
+      ],
       evaluations: [],
     },
     {
