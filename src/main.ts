@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type NextFunction, type Request, type Response } from 'express'
 import { schedule } from 'node-cron'
+import { type AdminToken, adminToken } from './admin/adminToken.js'
 import { adminAccess, dicomwebAccess } from './admin/authentication.js'
 import { adminRouter } from './admin/router.js'
 import { referenceProvider } from './analysis/providers/reference/index.js'
@@ -24,6 +25,8 @@ import { packageVersion } from './platform/packageVersion.js'
 import { type Settings, SettingsError } from './platform/settings.js'
 
 export interface Service {
+  /** The administrator's token, at the first start only: it is shown once and kept as a digest. */
+  generatedAdminToken?: string
   /** `http://host:port` */
   url: string
   /** Takes no more requests, finishes those in hand and the jobs that are running, then stops everything it started. */
@@ -66,7 +69,8 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
     const nightly = schedule('17 3 * * *', () => void addJob(database, 'purge', {}, { key: 'purge' }).catch(() => {}))
     undo.push(async () => nightly.stop())
 
-    const { server, drain } = await listen(settings, endpoints, { database, blobs, log }, undo)
+    const admin = await adminToken(database, settings.auth.adminToken)
+    const { server, drain } = await listen(settings, endpoints, { database, blobs, log, admin }, undo)
     const { port } = server.address() as AddressInfo
     const host = settings.http.host.includes(':') ? `[${settings.http.host}]` : settings.http.host
     const url = `http://${host}:${port}`
@@ -79,6 +83,7 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
     })
     return {
       url,
+      ...(admin.generated ? { generatedAdminToken: admin.generated } : {}),
       async stop() {
         log.info('stopping: finishing the requests and jobs in hand')
         await drain()
@@ -164,6 +169,7 @@ interface HttpParts {
   database: Database
   blobs: BlobStore
   log: Log
+  admin: AdminToken
 }
 
 async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts, undo: Undo) {
@@ -185,10 +191,10 @@ async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts
   })
   app.use(
     '/dicom-web',
-    dicomwebAccess(endpoints.sources, settings.auth.adminToken),
+    dicomwebAccess(endpoints.sources, parts.admin),
     dicomwebRouter({ ...parts, ingest, limits: settings.stow, draining: () => draining }),
   )
-  app.use('/api', adminAccess(settings.auth.adminToken), adminRouter(parts.database))
+  app.use('/api', adminAccess(parts.admin), adminRouter(parts.database))
   app.use((_req: Request, res: Response) => void answerProblem(res, 404, 'Not Found', 'there is no such resource'))
   app.use((error: Error & { status?: number }, _req: Request, res: Response, _next: NextFunction) => {
     const status = error.status && error.status < 500 ? error.status : 500

@@ -15,6 +15,10 @@ export async function serve(args: string[]): Promise<number> {
     process.exit(70)
   })
   const service = await startService(settings, endpoints, log)
+  if (service.generatedAdminToken) {
+    // Not through the log: logs are kept and collected, this is shown once.
+    process.stderr.write(`Administrator token, shown this once: ${service.generatedAdminToken}\n`)
+  }
   if (process.stdout.isTTY) {
     console.log(
       `\n  DICOMweb  ${service.url}/dicom-web\n  API       ${service.url}/api/studies\n  Health    ${service.url}/readyz\n`,

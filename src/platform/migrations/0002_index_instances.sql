@@ -27,7 +27,7 @@ create type incoming_instance as (
 */
 create function index_instances(instances jsonb, headers text[], quiet_seconds double precision)
 returns table (ordinal int, outcome text, stored_blob_key text)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$  -- planning anew costs more than any of its statements
 #variable_conflict use_column
 declare
   batch incoming_instance[];
@@ -100,8 +100,10 @@ begin
   perform open_revisions(touched, quiet_seconds);
 end $$;
 
--- Notes that something arrived for these studies, opens the next revision of each that had settled, and puts off settling.
-create function open_revisions(studies text[], quiet_seconds double precision) returns void language plpgsql as $$
+-- Notes that something arrived for these studies, opens the next revision of each that had settled, and puts off settling. A settle job
+-- that was put off within the last tenth of the quiet period (a second at most) stays: it looks at last_instance_at and waits for the rest.
+create function open_revisions(studies text[], quiet_seconds double precision) returns void
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 begin
   insert into study_revision (study_instance_uid, revision)
   select s.study_instance_uid, s.revision + 1
@@ -115,6 +117,10 @@ begin
   if quiet_seconds is not null then
     perform graphile_worker.add_job('settle', json_build_object('study', uid), job_key => 'settle:' || uid,
                                     run_at => clock_timestamp() + quiet_seconds * interval '1 second')
-       from unnest(studies) uid order by uid;
+       from unnest(studies) uid
+      where not exists (select from graphile_worker.jobs j
+                         where j.key = 'settle:' || uid and j.locked_at is null
+                           and j.run_at > clock_timestamp() + (quiet_seconds - least(1, quiet_seconds / 10)) * interval '1 second')
+      order by uid;
   end if;
 end $$;
