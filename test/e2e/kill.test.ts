@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -158,6 +158,32 @@ test(`${kills} SIGKILLs over ${studies} studies: nothing acknowledged is lost, e
     expect(found.json).toHaveLength(1)
   }
 }, 900_000)
+
+test('PostgreSQL is killed: 503 with Retry-After meanwhile, then everything goes on', async () => {
+  process.kill(
+    Number(readFileSync(join(scratch, 'data', 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]),
+    'SIGKILL',
+  )
+  const answers: number[] = []
+  await until('the database', async () => {
+    const { status, headers } = await http(
+      'POST',
+      `${url}/dicom-web/studies`,
+      { 'Content-Type': multipartType },
+      multipart([instance()]),
+    )
+    answers.push(status)
+    if (status === 503) expect(headers['retry-after']).toBeDefined()
+    return status === 200 ? true : undefined
+  })
+  expect(answers).toContain(503)
+  expect(new Set(answers)).toEqual(new Set([503, 200])) // never another error, never "stored" that is not
+  const { study } = await sendStudy(1000)
+  await until('the study', async () => {
+    const { json } = await http('GET', `${url}/api/studies/${study}`)
+    return json.state === 'completed' ? true : undefined
+  })
+})
 
 test('a second process on the same data folder is refused, and the first goes on', async () => {
   const second = spawn(process.execPath, [command, 'serve'], {
