@@ -1,7 +1,7 @@
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ObjectToDeliver } from '../delivery/index.js'
-import { readPart10Header } from '../dicom/part10.js'
+import { readHeaderOf } from '../dicom/readHeaderOf.js'
 
 /** All files under the given files and folders, sorted. */
 export async function listFiles(paths: readonly string[]): Promise<string[]> {
@@ -19,16 +19,10 @@ export async function listFiles(paths: readonly string[]): Promise<string[]> {
 export async function readObject(path: string): Promise<ObjectToDeliver | { path: string; problem: string }> {
   const handle = await open(path, 'r')
   try {
-    const { size } = await handle.stat()
-    for (let length = 64 * 1024; ; length *= 4) {
-      const beginning = Buffer.alloc(Math.min(length, size))
-      await handle.read(beginning, 0, beginning.length, 0)
-      const outcome = readPart10Header(beginning, beginning.length === size)
-      if (outcome.outcome === 'incomplete') continue
-      if (outcome.outcome === 'refused') return { path, problem: outcome.detail }
-      const { sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid } = outcome.header
-      return { path, byteLength: size, sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid }
-    }
+    const { size, outcome } = await readHeaderOf(handle)
+    if (outcome.outcome === 'refused') return { path, problem: outcome.detail }
+    const { sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid } = outcome.header
+    return { path, byteLength: size, sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid }
   } finally {
     await handle.close()
   }

@@ -94,23 +94,19 @@ export class InstanceReceiver {
       await this.abort()
       return this.refusal!
     }
-    if (this.writeError) {
-      await this.abort()
-      const code = (this.writeError as NodeJS.ErrnoException).code
-      return {
-        ...this.identity(),
-        outcome: 'refused',
-        reason: reason.outOfResources,
-        detail: `the storage refused the bytes (${code})`,
-      }
-    }
+    if (this.writeError) return this.storageRefused(this.writeError)
     const blob = await this.blob!
     const pixels = await checkPixelData(this.header, blob.handle, this.byteLength)
     if (pixels.outcome === 'cut') {
       await this.abort()
       return { ...this.identity(), outcome: 'refused', reason: reason.cannotUnderstand, detail: pixels.detail }
     }
-    const blobKey = await this.blobs.keep(blob)
+    let blobKey: BlobKey
+    try {
+      blobKey = await this.blobs.keep(blob)
+    } catch (error) {
+      return this.storageRefused(error as Error)
+    }
     const warning = pixels.outcome === 'odd' ? reason.dataSetMismatchWarning : undefined
     return {
       outcome: 'received',
@@ -126,6 +122,12 @@ export class InstanceReceiver {
     await this.writing
     this.unwritten = []
     if (this.blob) await this.blob.then(blob => this.blobs.discard(blob)).catch(() => {})
+  }
+
+  private async storageRefused(error: NodeJS.ErrnoException): Promise<Refusal> {
+    await this.abort()
+    const detail = `the storage refused the bytes (${error.code})`
+    return { ...this.identity(), outcome: 'refused', reason: reason.outOfResources, detail }
   }
 
   private flush(): void {

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises'
-import { readPart10Header } from '../dicom/part10.js'
+import { readHeaderOf } from '../dicom/readHeaderOf.js'
 
 /**
  * Are two Part 10 files the same object, leaving preamble and file meta information aside? Senders write their own group 0002,
@@ -26,14 +26,8 @@ export async function sameDataSet(pathA: string, pathB: string): Promise<boolean
 
 async function openAtDataSet(path: string) {
   const handle = await open(path, 'r')
-  const { size } = await handle.stat()
-  for (let length = 64 * 1024; ; length *= 4) {
-    const beginning = Buffer.alloc(Math.min(length, size))
-    await handle.read(beginning, 0, beginning.length, 0)
-    const outcome = readPart10Header(beginning, beginning.length === size)
-    if (outcome.outcome === 'incomplete') continue
-    if (outcome.outcome === 'refused') return { handle, size }
-    const { dataSetOffset, transferSyntax } = outcome.header
-    return { handle, size, offset: dataSetOffset, transferSyntaxUid: transferSyntax.uid }
-  }
+  const { size, outcome } = await readHeaderOf(handle)
+  if (outcome.outcome === 'refused') return { handle, size }
+  const { dataSetOffset, transferSyntax } = outcome.header
+  return { handle, size, offset: dataSetOffset, transferSyntaxUid: transferSyntax.uid }
 }

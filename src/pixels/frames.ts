@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { inflateRawSync } from 'node:zlib'
-import { type InstanceHeader, readPart10Header } from '../dicom/part10.js'
+import type { InstanceHeader } from '../dicom/part10.js'
+import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { describeImage, type ImageDescription, nativeFrameLength, PixelProblem } from './imageDescription.js'
 
 /** Where the frames of one stored object are. */
@@ -19,8 +20,9 @@ const maxInflated = 4 * 1024 ** 3 - 1
 export async function openFrames(path: string): Promise<FrameSource> {
   const file = await open(path, 'r')
   try {
-    const { size } = await file.stat()
-    const header = await readHeader(file, size)
+    const { size, outcome } = await readHeaderOf(file, true)
+    if (outcome.outcome === 'refused') throw new PixelProblem(outcome.detail)
+    const { header } = outcome
     const image = describeImage(header.json)
     if (!header.pixelData) throw new PixelProblem('the object holds no Pixel Data (7FE0,0010)')
     const read = header.transferSyntax.encapsulated
@@ -30,16 +32,6 @@ export async function openFrames(path: string): Promise<FrameSource> {
   } catch (error) {
     await file.close()
     throw error
-  }
-}
-
-async function readHeader(file: FileHandle, size: number): Promise<InstanceHeader> {
-  for (let length = 64 * 1024; ; length *= 4) {
-    const beginning = Buffer.alloc(Math.min(length, size))
-    await file.read(beginning, 0, beginning.length, 0)
-    const outcome = readPart10Header(beginning, beginning.length === size, true)
-    if (outcome.outcome === 'header') return outcome.header
-    if (outcome.outcome === 'refused') throw new PixelProblem(outcome.detail)
   }
 }
 
