@@ -137,23 +137,29 @@ const explicitVrs = new Set(
   'AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV'.split(' '),
 )
 
-function parseDataSet(
+/**
+ * Parses a data set up to Pixel Data; of equal tags the first one counts.
+ * @param start its first byte in `bytes`
+ * @param maxInflated a deflated data set may expand to so many bytes
+ */
+export function parseDataSet(
   bytes: Uint8Array,
   start: number,
   syntax: TransferSyntax,
   whole: boolean,
-): { dataSet: DataSet; warnings: string[] } | HeaderOutcome {
+  maxInflated = maxInflatedHeader,
+): { dataSet: DataSet; warnings: string[] } | Exclude<HeaderOutcome, { outcome: 'header' }> {
   let body = bytes
   let at = start
   if (syntax.encoding === 'deflated') {
     try {
       const finishFlush = whole ? zlib.Z_FINISH : zlib.Z_SYNC_FLUSH
-      body = inflateRawSync(bytes.subarray(start), { finishFlush, maxOutputLength: maxInflatedHeader })
+      body = inflateRawSync(bytes.subarray(start), { finishFlush, maxOutputLength: maxInflated })
       at = 0
     } catch (error) {
       const tooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
       return tooLarge
-        ? refuse(reason.outOfResources, `the deflated data set expands to more than ${maxInflatedHeader} bytes`)
+        ? refuse(reason.outOfResources, `the deflated data set expands to more than ${maxInflated} bytes`)
         : refuse(reason.cannotUnderstand, 'the deflated data set is corrupt')
     }
   }

@@ -14,7 +14,7 @@ export interface FrameSource {
 }
 
 /** Expanding a deflated object beyond this is refused. */
-const maxInflated = 4 * 1024 ** 3 - 1
+export const maxInflated = 4 * 1024 ** 3 - 1
 
 /** Opens a Part 10 file for reading frame by frame. @throws PixelProblem */
 export async function openFrames(path: string): Promise<FrameSource> {

@@ -1,14 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { inflateRawSync } from 'node:zlib'
-import dicomParser, { type DataSet } from 'dicom-parser'
+import type { DataSet } from 'dicom-parser'
 import { textsOf } from '../dicom/dicomJson.js'
-import { vrOf } from '../dicom/dictionary.js'
-import type { InstanceHeader } from '../dicom/part10.js'
+import { parseDataSet } from '../dicom/part10.js'
 import { fileMeta, type Replacement, rewriteDataSet } from '../dicom/rewrite.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid, implementationClassUid } from '../dicom/uid.js'
 import { decodeFrame, type NormalizedFrame } from './decodeFrame.js'
-import { type FrameSource, openFrames } from './frames.js'
+import { type FrameSource, maxInflated, openFrames } from './frames.js'
 import { PixelProblem } from './imageDescription.js'
 import { hasVoiLut, mirrorDisplayAttributes, text, word } from './mirrorDisplayAttributes.js'
 
@@ -94,7 +92,9 @@ async function writeNormalized(
     replacements.set('00082111', text('ST', 'MONOCHROME1 converted to MONOCHROME2'))
     changes.push('new SOP Instance UID')
   }
-  const dataSet = parseWhole(await readFile(input), header)
+  const parsed = parseDataSet(await readFile(input), header.dataSetOffset, header.transferSyntax, true, maxInflated)
+  if (!('dataSet' in parsed)) throw new PixelProblem('detail' in parsed ? parsed.detail : 'the file is cut')
+  const { dataSet } = parsed
   if (hasEncapsulatedIcon(dataSet)) replacements.set('00880200', undefined)
   const body = rewriteDataSet(dataSet, header.transferSyntax.encoding === 'explicit-big', replacements)
   const meta = fileMeta({
@@ -111,23 +111,6 @@ async function writeNormalized(
     frames: image.frames,
     changes,
   }
-}
-
-function parseWhole(bytes: Buffer, header: InstanceHeader): DataSet {
-  const { encoding } = header.transferSyntax
-  const body = encoding === 'deflated' ? inflateRawSync(bytes.subarray(header.dataSetOffset)) : bytes
-  const start = encoding === 'deflated' ? 0 : header.dataSetOffset
-  const parser =
-    encoding === 'explicit-big' ? dicomParser.bigEndianByteArrayParser : dicomParser.littleEndianByteArrayParser
-  const stream = new dicomParser.ByteStream(parser, body, start)
-  const { DataSet: Constructor } = dicomParser as unknown as {
-    DataSet: new (p: unknown, b: Uint8Array, e: object) => DataSet
-  }
-  const dataSet = new Constructor(parser, body, {})
-  const options = { untilTag: 'x7fe00010', vrCallback: (tag: string) => vrOf(tag.slice(1).toUpperCase()) as string }
-  if (encoding === 'implicit-little') dicomParser.parseDicomDataSetImplicit(dataSet, stream, body.length, options)
-  else dicomParser.parseDicomDataSetExplicit(dataSet, stream, body.length, options)
-  return dataSet
 }
 
 /** An icon (0088,0200) may be compressed like the image itself; it would not fit the new transfer syntax. */
