@@ -3,3 +3,4 @@ export { type IndexOutcome, type InstanceToIndex, indexInstances, replaceInstanc
 export * from './instances.js'
 export { type QidoQuery, QueryProblem, searchInstances, searchSeries, searchStudies } from './search.js'
 export * from './studies.js'
+export { sweepOrphans } from './sweepOrphans.js'

@@ -12,7 +12,8 @@ export interface InstanceToIndex {
   header: DicomJson
   blobKey: BlobKey
   byteLength: number
-  sha256: Buffer
+  /** CRC-32 of all bytes. */
+  crc32: number
   origin: 'received' | 'result'
   source?: string
   /** The revision of a result; received instances get theirs from the state of the study. */
@@ -22,8 +23,8 @@ export interface InstanceToIndex {
 
 export type IndexOutcome =
   | { outcome: 'stored' }
-  /** This SOP Instance UID is there already, with the very same bytes or with others. */
-  | { outcome: 'identical' | 'different'; storedBlobKey: BlobKey }
+  /** This SOP Instance UID is there already; whether with the same bytes is not said. */
+  | { outcome: 'present'; storedBlobKey: BlobKey }
   | { outcome: 'refused'; reason: number; detail: string }
 
 /** Attributes of the patient and the study that QIDO-RS returns and that results copy (PS3.18 table 10.6.3-3, PS3.3 C.7.1, C.7.2). */
@@ -85,7 +86,7 @@ export async function indexInstances(
     if (!row) throw new Error('an instance was neither stored nor found')
     const { outcome, stored_blob_key: storedBlobKey } = row
     if (outcome === 'stored') return { outcome }
-    if (outcome === 'identical' || outcome === 'different') return { outcome, storedBlobKey }
+    if (outcome === 'present') return { outcome, storedBlobKey }
     const what =
       outcome === 'other-study'
         ? 'Series Instance UID is stored in another study'
@@ -110,14 +111,14 @@ export async function replaceInstance(
   ])
   await tx.query('select open_revisions(array[$1], $2)', [studyInstanceUid, quietSeconds])
   await tx.query(
-    `update instance i set blob_key = $2, byte_length = $3, sha256 = $4, header = $5, transfer_syntax_uid = $6, warning = $7,
+    `update instance i set blob_key = $2, byte_length = $3, crc32 = $4, header = $5, transfer_syntax_uid = $6, warning = $7,
             received_at = now(), revision = (select revision from study s where s.study_instance_uid = i.study_instance_uid)
       where sop_instance_uid = $1`,
     [
       sopInstanceUid,
       instance.blobKey,
       instance.byteLength,
-      instance.sha256,
+      instance.crc32,
       json(instance.header),
       instance.transferSyntaxUid,
       instance.warning ?? null,
@@ -147,7 +148,7 @@ function toRow(instance: InstanceToIndex, ordinal: number, studies: Set<string>,
     revision: instance.revision,
     blob_key: instance.blobKey,
     byte_length: instance.byteLength,
-    sha256: instance.sha256.toString('hex'),
+    crc32: instance.crc32,
     warning: instance.warning,
     ...(newStudy ? { study: studyColumns(studyInstanceUid, header) } : {}),
     ...(newSeries ? { series: seriesColumns(seriesInstanceUid, header) } : {}),

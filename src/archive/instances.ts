@@ -11,14 +11,13 @@ export interface StoredInstance {
   transferSyntaxUid: string
   blobKey: BlobKey
   byteLength: number
-  sha256: Buffer
   origin: 'received' | 'result'
   header: DicomJson
 }
 
 const columns = `sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid", study_instance_uid "studyInstanceUid",
   series_instance_uid "seriesInstanceUid", transfer_syntax_uid "transferSyntaxUid", blob_key "blobKey",
-  byte_length "byteLength", sha256, origin, header`
+  byte_length "byteLength", origin, header`
 
 /** The received instances that make up a revision of a study. */
 export async function instancesOfRevision(db: Queryable, study: string, revision: number): Promise<StoredInstance[]> {

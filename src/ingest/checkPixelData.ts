@@ -1,8 +1,10 @@
-import type { FileHandle } from 'node:fs/promises'
 import type { InstanceHeader } from '../dicom/part10.js'
 
 /** `cut`: the file ends inside its pixel data. `odd`: all bytes seem to be there, but no decoder may be able to use them. */
 export type PixelDataCheck = { outcome: 'whole' } | { outcome: 'cut' | 'odd'; detail: string }
+
+/** @returns how many bytes of the file, from `position` on, were put `into` the buffer */
+type ReadAt = (into: Buffer, length: number, position: number) => Promise<number>
 
 const itemTag = 0xe000fffe
 const sequenceDelimiter = 0xe0ddfffe
@@ -14,7 +16,7 @@ const undefinedLength = 0xffffffff
  */
 export async function checkPixelData(
   header: InstanceHeader,
-  file: FileHandle,
+  readAt: ReadAt,
   byteLength: number,
 ): Promise<PixelDataCheck> {
   const pixel = header.pixelData
@@ -26,7 +28,7 @@ export async function checkPixelData(
   if (!header.transferSyntax.encapsulated) {
     return { outcome: 'cut', detail: 'Pixel Data of undefined length in a transfer syntax that is not encapsulated' }
   }
-  const window = new Window(file, byteLength)
+  const window = new Window(readAt, byteLength)
   let at = pixel.offset
   let items = 0
   while (at + 8 <= byteLength) {
@@ -52,16 +54,15 @@ class Window {
   private length = 0
 
   constructor(
-    private readonly file: FileHandle,
+    private readonly readAt: ReadAt,
     private readonly byteLength: number,
   ) {}
 
   async read(at: number): Promise<Buffer> {
     if (at < this.start || at + 8 > this.start + this.length) {
       const wanted = Math.min(this.bytes.length, this.byteLength - at)
-      const { bytesRead } = await this.file.read(this.bytes, 0, wanted, at)
+      this.length = await this.readAt(this.bytes, wanted, at)
       this.start = at
-      this.length = bytesRead
     }
     return this.bytes.subarray(at - this.start, at - this.start + 8)
   }

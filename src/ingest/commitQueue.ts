@@ -57,7 +57,7 @@ export class CommitQueue {
       header: header.json,
       blobKey: received.blobKey,
       byteLength: received.byteLength,
-      sha256: received.sha256,
+      crc32: received.crc32,
       origin: 'received',
       ...(source ? { source } : {}),
       ...(received.warning ? { warning: received.warning } : {}),
@@ -106,15 +106,12 @@ export class CommitQueue {
       case 'refused':
         await blobs.remove(instance.blobKey)
         return outcome
-      case 'identical':
-        await blobs.remove(instance.blobKey)
-        return { outcome: 'already-stored' }
-      case 'different':
-        return this.concludeDifferent(instance, outcome.storedBlobKey)
+      case 'present':
+        return this.concludePresent(instance, outcome.storedBlobKey)
     }
   }
 
-  private async concludeDifferent(instance: InstanceToIndex, storedBlobKey: BlobKey): Promise<CommitOutcome> {
+  private async concludePresent(instance: InstanceToIndex, storedBlobKey: BlobKey): Promise<CommitOutcome> {
     const { blobs, duplicatePolicy, database, quietSeconds } = this.options
     if (await sameDataSet(blobs.pathOf(storedBlobKey), blobs.pathOf(instance.blobKey))) {
       await blobs.remove(instance.blobKey)

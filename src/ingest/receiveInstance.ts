@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import type { BlobKey, BlobStore, IncomingBlob } from '../archive/index.js'
 import { type HeaderOutcome, type InstanceHeader, readPart10Header } from '../dicom/part10.js'
 import { reason } from '../dicom/reasons.js'
@@ -27,7 +27,8 @@ export interface ReceivedInstance {
   header: InstanceHeader
   blobKey: BlobKey
   byteLength: number
-  sha256: Buffer
+  /** CRC-32 of all bytes. */
+  crc32: number
   warning?: number
 }
 
@@ -36,7 +37,7 @@ export interface ReceivedInstance {
  * the rest arrives; an instance that must be refused is not written further.
  */
 export class InstanceReceiver {
-  private readonly hash = createHash('sha256')
+  private checksum = 0
   private byteLength = 0
   private unwritten: Buffer[] = []
   private unwrittenBytes = 0
@@ -71,7 +72,7 @@ export class InstanceReceiver {
       )
       return undefined
     }
-    this.hash.update(chunk)
+    this.checksum = crc32(chunk, this.checksum)
     this.unwritten.push(chunk)
     this.unwrittenBytes += chunk.length
     if (this.beginning) {
@@ -79,7 +80,7 @@ export class InstanceReceiver {
       if (this.byteLength >= this.nextAttempt) this.readHeader(false)
       if (this.refusal) return undefined
     }
-    if (this.unwrittenBytes >= writeSize) this.flush()
+    if (this.unwrittenBytes >= writeSize) this.flush(false)
     return this.pendingBytes > maxUnwritten ? this.writing : undefined
   }
 
@@ -87,7 +88,7 @@ export class InstanceReceiver {
   async end(): Promise<ReceivedInstance | Refusal> {
     if (!this.refusal && this.beginning) this.readHeader(true)
     if (!this.refusal) {
-      this.flush()
+      this.flush(true)
       await this.writing
     }
     if (this.refusal || !this.header) {
@@ -96,7 +97,8 @@ export class InstanceReceiver {
     }
     if (this.writeError) return this.storageRefused(this.writeError)
     const blob = await this.blob!
-    const pixels = await checkPixelData(this.header, blob.handle, this.byteLength)
+    const readAt = (into: Buffer, length: number, at: number) => this.blobs.readBack(blob, into, length, at)
+    const pixels = await checkPixelData(this.header, readAt, this.byteLength)
     if (pixels.outcome === 'cut') {
       await this.abort()
       return { ...this.identity(), outcome: 'refused', reason: reason.cannotUnderstand, detail: pixels.detail }
@@ -113,7 +115,7 @@ export class InstanceReceiver {
       header: this.header,
       blobKey,
       byteLength: this.byteLength,
-      sha256: this.hash.digest(),
+      crc32: this.checksum,
       ...(warning ? { warning } : {}),
     }
   }
@@ -130,17 +132,18 @@ export class InstanceReceiver {
     return { ...this.identity(), outcome: 'refused', reason: reason.outOfResources, detail }
   }
 
-  private flush(): void {
+  /** @param last true if nothing follows */
+  private flush(last: boolean): void {
     const buffers = this.unwritten
     const bytes = this.unwrittenBytes
     if (bytes === 0) return
     this.unwritten = []
     this.unwrittenBytes = 0
     this.pendingBytes += bytes
-    this.blob ??= this.blobs.receive()
+    this.blob ??= this.blobs.receive(last)
     this.writing = this.writing.then(async () => {
       try {
-        if (!this.writeError) await writeAll((await this.blob!).handle, buffers)
+        if (!this.writeError) await this.blobs.write(await this.blob!, buffers)
       } catch (error) {
         this.writeError = error as Error
       }
@@ -182,13 +185,4 @@ export class InstanceReceiver {
     this.unwrittenBytes = 0
     this.beginning = undefined
   }
-}
-
-async function writeAll(handle: IncomingBlob['handle'], buffers: Buffer[]): Promise<void> {
-  const total = buffers.reduce((sum, buffer) => sum + buffer.length, 0)
-  const { bytesWritten } = await handle.writev(buffers)
-  if (bytesWritten === total) return
-  // A short write: the disk is nearly full. Write the rest until the system says why it cannot.
-  const rest = Buffer.concat(buffers).subarray(bytesWritten)
-  await handle.writeFile(rest)
 }

@@ -1,8 +1,14 @@
 import { makeWorkerUtils } from 'graphile-worker'
+import { sweepOrphans } from '../archive/index.js'
 import type { PipelineContext } from './context.js'
 
-/** Removes what the queue leaves behind: names of queues and tasks without jobs, and jobs that were given up for good. */
-export async function purge({ database }: PipelineContext): Promise<void> {
+/**
+ * Removes what the queue leaves behind (names of queues and tasks without jobs, jobs that were given up for good), and files that no
+ * instance refers to.
+ */
+export async function purge({ database, blobs, log }: PipelineContext): Promise<void> {
+  const removed = await sweepOrphans(database, blobs)
+  if (removed > 0) log.info('files that were never acknowledged have been removed', { files: removed })
   const utilities = await makeWorkerUtils({ pgPool: database })
   try {
     await utilities.cleanup({ tasks: ['GC_TASK_IDENTIFIERS', 'GC_JOB_QUEUES', 'DELETE_PERMAFAILED_JOBS'] })

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import type { Findings } from '../analysis/findings.js'
 import {
   type BlobKey,
@@ -71,9 +71,9 @@ async function findPredecessor(
 }
 
 async function keepBlob(bytes: Buffer, { blobs }: PipelineContext): Promise<BlobKey> {
-  const blob = await blobs.receive()
+  const blob = await blobs.receive(true)
   try {
-    await blob.handle.writeFile(bytes)
+    await blobs.write(blob, [bytes])
   } catch (error) {
     await blobs.discard(blob)
     throw error
@@ -91,7 +91,7 @@ function toIndex(result: ResultObject, blobKey: BlobKey, revision: number): Inst
     header: result.dataset,
     blobKey,
     byteLength: result.bytes.length,
-    sha256: createHash('sha256').update(result.bytes).digest(),
+    crc32: crc32(result.bytes),
     origin: 'result',
     revision,
   }

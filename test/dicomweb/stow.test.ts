@@ -418,9 +418,11 @@ describe('senders that break off', () => {
     expect(row!.evidence[0]).toMatchObject({ kind: 'partial', reason: 'a request was cut' })
     expect((await retrieve(whole)).status).toBe(200)
     expect((await retrieve(half)).status).toBe(404)
-    await until('no leftovers', async () =>
-      readdirSync(join(service.dataDirectory, 'archive', 'incoming')).length === 0 ? true : undefined,
-    )
+    await until('no leftovers', async () => {
+      const files = readdirSync(join(service.dataDirectory, 'archive'), { recursive: true, withFileTypes: true })
+      const [row] = await service.query<{ count: number }>('select count(*)::int count from instance')
+      return files.filter(entry => entry.isFile()).length === row!.count ? true : undefined
+    })
   })
 
   test('one byte a second, and silence, end with 408', async () => {

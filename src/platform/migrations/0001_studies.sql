@@ -20,7 +20,6 @@ create index on study (study_date, study_instance_uid);
 create index on study (patient_id);
 create index on study (accession_number);
 create index on study (received_at desc);
-create index on study (last_instance_at desc);
 
 -- Revision N of a study is the set of received instances with instance.revision <= N.
 create table study_revision (
@@ -60,7 +59,7 @@ create table instance (
   instance_number text,
   blob_key text not null,
   byte_length bigint not null,
-  sha256 bytea not null,
+  crc32 bigint not null,                        -- CRC-32 of all bytes of the blob, to tell rot
   header jsonb not null,                        -- the data set as DICOM JSON, bulk data left out
   warning int,                                  -- Warning Reason (0008,1196) it was stored with
   received_at timestamptz not null default now()

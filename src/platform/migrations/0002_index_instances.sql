@@ -14,14 +14,14 @@ create type incoming_instance as (
   revision int,                      -- of a result; received instances get theirs from the state of the study
   blob_key text,
   byte_length bigint,
-  sha256 text,                       -- hexadecimal
+  crc32 bigint,
   warning int,
   study jsonb,                       -- columns of study, for the first instance of each study in the batch
   series jsonb                       -- columns of series, likewise
 );
 
 /*
- outcome: 'stored'; 'identical' or 'different' when this SOP Instance UID is there already, with stored_blob_key;
+ outcome: 'stored'; 'present' when this SOP Instance UID is there already, with stored_blob_key;
           'other-series', 'other-study' when its UID, or its series', is there in another place.
  quiet_seconds: a settle job is put so far ahead for each study that got a received instance; null for none.
 */
@@ -69,10 +69,10 @@ begin
   return query
   with inserted as (
     insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, source, sop_class_uid,
-                          transfer_syntax_uid, instance_number, blob_key, byte_length, sha256, header, warning)
+                          transfer_syntax_uid, instance_number, blob_key, byte_length, crc32, header, warning)
     select i.sop_instance_uid, i.series_instance_uid, i.study_instance_uid,
            coalesce(i.revision, s.revision + case when v.state = 'receiving' then 0 else 1 end), i.origin, i.source, i.sop_class_uid,
-           i.transfer_syntax_uid, i.instance_number, i.blob_key, i.byte_length, decode(i.sha256, 'hex'),
+           i.transfer_syntax_uid, i.instance_number, i.blob_key, i.byte_length, i.crc32,
            headers[i.ordinal + 1]::jsonb, i.warning
       from unnest(batch) i
       join series e on e.series_instance_uid = i.series_instance_uid and e.study_instance_uid = i.study_instance_uid
@@ -88,8 +88,7 @@ begin
   select i.ordinal,
          case when p.sop_instance_uid is null then 'other-study'
               when p.study_instance_uid <> i.study_instance_uid or p.series_instance_uid <> i.series_instance_uid then 'other-series'
-              when p.sha256 = decode(i.sha256, 'hex') then 'identical'
-              else 'different' end,
+              else 'present' end,
          p.blob_key
     from unnest(batch) i left join instance p on p.sop_instance_uid = i.sop_instance_uid
    where p.blob_key is distinct from i.blob_key;

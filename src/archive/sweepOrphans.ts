@@ -1,0 +1,62 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Database } from '../platform/database.js'
+import { type BlobKey, type BlobStore, folderOf } from './blobStore.js'
+
+const day = 24 * 60 * 60 * 1000
+const sweptUntil = 'orphans-swept-until'
+/** There is no index of blob keys: one scan of the instances answers for so many. */
+const keysAtOnce = 20_000
+
+/**
+ * Removes files that no instance refers to: what a process was receiving when it was killed. Nothing of them was ever acknowledged.
+ * Only folders and files that are a day old are looked at, since a young one may be on its way into the index, and each folder once.
+ * @returns how many were removed
+ */
+export async function sweepOrphans(database: Database, blobs: BlobStore, now = new Date()): Promise<number> {
+  const { rows } = await database.query<{ value: string }>('select value from setting where name = $1', [sweptUntil])
+  const from = rows[0]?.value ?? ''
+  const until = folderOf(new Date(now.getTime() - day))
+  let removed = 0
+  let keys: BlobKey[] = []
+  for (const folder of [...(await foldersBetween(blobs.directory, from, until)), undefined]) {
+    if (folder) keys.push(...(await readdir(join(blobs.directory, folder))).map(name => `${folder}/${name}`))
+    if (folder && keys.length < keysAtOnce) continue
+    const orphans = await withoutInstance(database, keys)
+    const old = await Promise.all(orphans.map(async key => (await blobs.modifiedAt(key)) < now.getTime() - day))
+    await Promise.all(orphans.filter((_, i) => old[i]).map(key => blobs.remove(key)))
+    removed += old.filter(Boolean).length
+    keys = []
+  }
+  await database.query(
+    'insert into setting (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value',
+    [sweptUntil, until],
+  )
+  return removed
+}
+
+async function withoutInstance(database: Database, keys: readonly BlobKey[]): Promise<BlobKey[]> {
+  const { rows } = await database.query<{ blob_key: BlobKey }>(
+    'select blob_key from instance where blob_key = any ($1)',
+    [keys],
+  )
+  const kept = new Set(rows.map(row => row.blob_key))
+  return keys.filter(key => !kept.has(key))
+}
+
+/** Minute folders, by name from `from` (included) to `until` (not included). */
+async function foldersBetween(directory: string, from: string, until: string): Promise<string[]> {
+  let folders = ['']
+  for (let depth = 1; depth <= 4; depth++) {
+    const names = await Promise.all(
+      folders.map(async parent => {
+        const entries = await readdir(join(directory, parent), { withFileTypes: true })
+        return entries
+          .filter(entry => entry.isDirectory() && /^\d+$/.test(entry.name))
+          .map(entry => (parent ? `${parent}/${entry.name}` : entry.name))
+      }),
+    )
+    folders = names.flat().filter(folder => folder >= from.slice(0, folder.length) && folder < until)
+  }
+  return folders.sort()
+}
