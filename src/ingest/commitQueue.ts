@@ -78,36 +78,38 @@ export class CommitQueue {
   }
 
   private async commitBatch(batch: Entry[]): Promise<void> {
-    const { database, quietSeconds, log } = this.options
+    const { database, quietSeconds } = this.options
     try {
       const instances = batch.map(entry => entry.instance)
       const outcomes = await indexInstances(database, instances, quietSeconds)
-      await Promise.all(batch.map(async (entry, i) => entry.resolve(await this.conclude(entry.instance, outcomes[i]!))))
+      // Concluding may read two files from end to end; those who wait for the next commit do not wait for that.
+      for (const [i, entry] of batch.entries()) void this.conclude(entry.instance, outcomes[i]!).then(entry.resolve)
     } catch (error) {
       // One instance that the database refuses must not cost the others: each by itself.
       if (batch.length > 1 && !isUnreachable(error)) {
         for (const entry of batch) await this.commitBatch([entry])
         return
       }
-      log.error('instances could not be committed', { instances: batch.length, ...errorContext(error) })
-      const outcome: CommitOutcome = isUnreachable(error)
-        ? { outcome: 'unavailable' }
-        : { outcome: 'refused', reason: reason.processingFailure, detail: 'the instance could not be indexed' }
       // The blobs stay: a commit whose answer was lost may have succeeded.
+      const outcome = this.failed(error, batch.length)
       for (const entry of batch) entry.resolve(outcome)
     }
   }
 
+  private failed(error: unknown, instances: number): CommitOutcome {
+    this.options.log.error('instances could not be committed', { instances, ...errorContext(error) })
+    if (isUnreachable(error)) return { outcome: 'unavailable' }
+    return { outcome: 'refused', reason: reason.processingFailure, detail: 'the instance could not be indexed' }
+  }
+
   private async conclude(instance: InstanceToIndex, outcome: IndexOutcome): Promise<CommitOutcome> {
-    const { blobs } = this.options
-    switch (outcome.outcome) {
-      case 'stored':
-        return { outcome: 'stored', replaced: false }
-      case 'refused':
-        await blobs.remove(instance.blobKey)
-        return outcome
-      case 'present':
-        return this.concludePresent(instance, outcome.storedBlobKey)
+    if (outcome.outcome === 'stored') return { outcome: 'stored', replaced: false }
+    try {
+      if (outcome.outcome === 'present') return await this.concludePresent(instance, outcome.storedBlobKey)
+      await this.options.blobs.remove(instance.blobKey)
+      return outcome
+    } catch (error) {
+      return this.failed(error, 1)
     }
   }
 
