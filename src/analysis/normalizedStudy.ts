@@ -1,4 +1,5 @@
 import type { DicomJson } from '../dicom/dicomJson.js'
+import type { Samples } from '../pixels/imageDescription.js'
 
 export type Vec3 = readonly [number, number, number]
 
@@ -7,6 +8,8 @@ export interface NormalizedStudy {
   studyInstanceUid: string
   revision: number
   series: NormalizedSeries[]
+  /** What the study has beside: images in a transfer syntax that is stored but not decoded (video). */
+  undecodable: { transferSyntax: string; instances: number }[]
 }
 
 export interface NormalizedSeries {
@@ -24,8 +27,10 @@ export interface NormalizedImage {
   rows: number
   columns: number
   imageType: string[]
+  /** From a sample that `pixels` gives to the modality value of PS3.3 C.11.1; true for mirrored MONOCHROME1 too. */
   rescale: { slope: number; intercept: number; unit: string }
   geometry?: ImageGeometry
+  /** Text in UTF-8, without private elements but those that the provider may see. */
   header: DicomJson
   /** MONOCHROME2 or RGB samples, decoded in a worker thread; the caller may keep or change them. */
   pixels(): Promise<ImagePixels>
@@ -44,7 +49,7 @@ export interface ImageGeometry {
 }
 
 export interface ImagePixels {
-  samples: Uint8Array | Int8Array | Uint16Array | Int16Array
+  samples: Samples
   photometric: string
   bitsStored: number
   signed: boolean

@@ -14,7 +14,8 @@ export type StudyState =
 
 /** Why a study is believed to be whole, or known not to be. */
 export interface CompletenessEvidence {
-  kind: 'presumed' | 'partial'
+  /** `undecodable`: images that are stored, and were kept from the analysis by their transfer syntax. */
+  kind: 'presumed' | 'partial' | 'undecodable'
   reason: string
   at: string
 }

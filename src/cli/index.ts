@@ -16,7 +16,7 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     run: async args => (await import('./send.js')).send(args),
   },
   normalize: {
-    summary: 'normalize IN OUT [--json] [--keep-photometric]   decodes one file',
+    summary: 'normalize IN OUT [--json] [--keep-photometric]   decodes a file, or a folder of files',
     run: async args => (await import('./normalize.js')).normalize(args),
   },
   doctor: {

@@ -43,6 +43,17 @@ export function numbersOf(dataset: DicomJson, tag: string): number[] {
   return values.every(Number.isFinite) ? values : []
 }
 
+/** Words of an attribute whose VR is US, SS or OW, as tables have it; undefined if it is absent or empty. */
+export function wordsOf(dataset: DicomJson, tag: string): Uint16Array | undefined {
+  const element = dataset[tag]
+  if (element?.InlineBinary !== undefined) {
+    const bytes = Buffer.from(element.InlineBinary, 'base64')
+    return Uint16Array.from({ length: bytes.length >> 1 }, (_, i) => bytes.readUInt16LE(i * 2))
+  }
+  const values = numbersOf(dataset, tag)
+  return values.length > 0 ? Uint16Array.from(values, value => value & 0xffff) : undefined
+}
+
 /** Items of a sequence. */
 export function itemsOf(dataset: DicomJson, tag: string): DicomJson[] {
   return (dataset[tag]?.Value ?? []).filter((item): item is DicomJson => typeof item === 'object' && item !== null)

@@ -18,8 +18,11 @@ export interface InstanceHeader {
   json: DicomJson
   /** First byte of the data set, after the file meta information. */
   dataSetOffset: number
-  /** Value of Pixel Data in the file; offset counts in the inflated data set if the syntax is deflated. */
-  pixelData?: { vr: string; offset: number; length: number; undefinedLength: boolean }
+  /**
+   * Value of Pixel Data (7FE0,0010), Float (7FE0,0008) or Double Float Pixel Data (7FE0,0009) in the file; offset counts in the inflated
+   * data set if the syntax is deflated.
+   */
+  pixelData?: { tag: string; vr: string; offset: number; length: number; undefinedLength: boolean }
   /** What is not by the standard and was tolerated. */
   warnings: string[]
 }
@@ -30,6 +33,9 @@ export type HeaderOutcome =
   | { outcome: 'incomplete' }
   | { outcome: 'refused'; reason: number; detail: string; sopClassUid?: string; sopInstanceUid?: string }
 
+/** A palette or look-up table of 65536 entries has twice as many bytes; ICC profiles are longer. */
+const maxTable = 4 * 1024 * 1024
+
 /** A deflated header may expand to this at most; a decompression bomb ends here. */
 const maxInflatedHeader = 64 * 1024 * 1024
 
@@ -37,9 +43,9 @@ const maxInflatedHeader = 64 * 1024 * 1024
  * Reads the header of a Part 10 file: preamble, file meta information and the data set up to Pixel Data.
  * @param bytes the file, or its beginning
  * @param whole true if `bytes` is all there is
- * @param anyIdentity true: missing or contradicting UIDs are no reason to refuse, as when only the pixels are wanted
+ * @param forPixels true when the image is wanted: missing or contradicting UIDs are no reason to refuse, and tables stand in the JSON
  */
-export function readPart10Header(bytes: Uint8Array, whole: boolean, anyIdentity = false): HeaderOutcome {
+export function readPart10Header(bytes: Uint8Array, whole: boolean, forPixels = false): HeaderOutcome {
   const incomplete = (detail: string): HeaderOutcome =>
     whole ? refuse(reason.cannotUnderstand, detail) : { outcome: 'incomplete' }
   if (bytes.length < 132) return incomplete('shorter than the 132 bytes of preamble and prefix')
@@ -54,15 +60,16 @@ export function readPart10Header(bytes: Uint8Array, whole: boolean, anyIdentity 
   if (!syntax)
     return refuse(reason.transferSyntaxNotSupported, `transfer syntax ${printable(transferSyntaxUid)} is not supported`)
 
-  const parsed = parseDataSet(bytes, meta.end, syntax, whole)
+  const parsed = parseDataSet(bytes, meta.end, syntax, whole, { anyVr: forPixels })
   if ('outcome' in parsed) return parsed
   const { dataSet, warnings } = parsed
-  const pixel = dataSet.elements.x7fe00010
+  const { x7fe00008: float, x7fe00009: double, x7fe00010: integer } = dataSet.elements
+  const pixel = integer ?? float ?? double
   if (!pixel && !whole) return { outcome: 'incomplete' }
 
   let json: DicomJson
   try {
-    json = toDicomJson(dataSet, syntax.encoding !== 'explicit-big')
+    json = toDicomJson(dataSet, syntax.encoding !== 'explicit-big', forPixels ? maxTable : undefined)
   } catch (error) {
     if (error instanceof NestedTooDeep) return refuse(reason.cannotUnderstand, error.message)
     throw error
@@ -73,7 +80,7 @@ export function readPart10Header(bytes: Uint8Array, whole: boolean, anyIdentity 
     studyInstanceUid: textOf(json, '0020000D') ?? '',
     seriesInstanceUid: textOf(json, '0020000E') ?? '',
   }
-  const problem = anyIdentity ? undefined : identityProblem(uids, meta)
+  const problem = forPixels ? undefined : identityProblem(uids, meta)
   if (problem) return refuse(reason.dataSetDoesNotMatchSopClass, problem, uids)
   return {
     outcome: 'header',
@@ -85,7 +92,8 @@ export function readPart10Header(bytes: Uint8Array, whole: boolean, anyIdentity 
       ...(pixel
         ? {
             pixelData: {
-              vr: pixel.vr ?? 'OW',
+              tag: pixel.tag.slice(1).toUpperCase(),
+              vr: pixel.vr ?? vrOf(pixel.tag.slice(1).toUpperCase()) ?? 'OW',
               offset: pixel.dataOffset,
               length: pixel.length,
               undefinedLength: pixel.hadUndefinedLength ?? false,
@@ -137,18 +145,29 @@ const explicitVrs = new Set(
   'AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV'.split(' '),
 )
 
+interface ParseOptions {
+  /** A deflated data set may expand to so many bytes. */
+  maxInflated?: number
+  /** What is Implicit VR although the transfer syntax says Explicit is read as what it is, with a warning. */
+  anyVr?: boolean
+}
+
 /**
  * Parses a data set up to Pixel Data; of equal tags the first one counts.
  * @param start its first byte in `bytes`
- * @param maxInflated a deflated data set may expand to so many bytes
  */
 export function parseDataSet(
   bytes: Uint8Array,
   start: number,
   syntax: TransferSyntax,
   whole: boolean,
-  maxInflated = maxInflatedHeader,
+  { maxInflated = maxInflatedHeader, anyVr = false }: ParseOptions = {},
 ): { dataSet: DataSet; warnings: string[] } | Exclude<HeaderOutcome, { outcome: 'header' }> {
+  if (anyVr && syntax.encoding === 'explicit-little' && looksImplicit(bytes, start)) {
+    const parsed = parseDataSet(bytes, start, { ...syntax, encoding: 'implicit-little' }, whole)
+    const warning = 'the data set is Implicit VR, although its transfer syntax says Explicit'
+    return 'dataSet' in parsed ? { ...parsed, warnings: [...parsed.warnings, warning] } : parsed
+  }
   let body = bytes
   let at = start
   if (syntax.encoding === 'deflated') {
@@ -188,6 +207,11 @@ export function parseDataSet(
     if (duplicates.has(uid)) return refuse(reason.cannotUnderstand, `${tagName(uid)} is there twice`)
   }
   return { dataSet, warnings: [...duplicates].map(tag => `${tagName(tag)} is there twice, the first one counts`) }
+}
+
+/** True if no value representation stands where the first element of Explicit VR would have it. */
+function looksImplicit(bytes: Uint8Array, start: number): boolean {
+  return bytes.length >= start + 8 && !explicitVrs.has(String.fromCharCode(bytes[start + 4]!, bytes[start + 5]!))
 }
 
 /** dicom-parser lets the last of several equal tags win; here the first one does, and the others are noted. */

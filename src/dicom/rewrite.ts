@@ -1,4 +1,5 @@
 import type { DataSet, Element } from 'dicom-parser'
+import { type CharacterSet, characterSet } from './characterSet.js'
 import { vrOf } from './dictionary.js'
 
 /** New content of an attribute: its bytes in Little Endian, padded to even length by the writer. `undefined` removes it. */
@@ -23,62 +24,144 @@ const wordSizes: Readonly<Record<string, number>> = {
 }
 
 /**
+ * New contents by where they are: a tag of eight upper case hexadecimal digits, or, within sequences, a path of tags and item numbers from 0:
+ * `52009230.3.00289132.0.00281050`.
+ */
+export type Replacements = ReadonlyMap<string, Replacement>
+
+export interface RewriteOptions {
+  /** All text becomes UTF-8, and Specific Character Set says so. */
+  utf8?: boolean
+  /** Private elements are dropped, except those of these creators. */
+  privateCreators?: readonly string[]
+}
+
+interface Rewriting extends RewriteOptions {
+  bigEndian: boolean
+  /** Replacements by the path of their data set, then by tag. */
+  replacements: ReadonlyMap<string, ReadonlyMap<string, Replacement>>
+}
+
+/**
  * Encodes a parsed data set as Explicit VR Little Endian. Values keep their bytes, so that text, private elements, odd numbers and
- * empty items survive; only byte order and length fields change.
- * @param replacements by tag, eight upper case hexadecimal digits, for the top level
+ * empty items survive; only byte order and length fields change, unless `options` ask for more.
  */
 export function rewriteDataSet(
   dataSet: DataSet,
   bigEndian: boolean,
-  replacements: ReadonlyMap<string, Replacement>,
+  replacements: Replacements,
+  options: RewriteOptions = {},
 ): Buffer {
-  return Buffer.concat(encodeElements(dataSet, bigEndian, replacements))
+  const byDataSet = new Map<string, Map<string, Replacement>>()
+  for (const [path, replacement] of replacements) {
+    const at = path.lastIndexOf('.') + 1
+    const prefix = path.slice(0, at)
+    byDataSet.set(prefix, (byDataSet.get(prefix) ?? new Map()).set(path.slice(at), replacement))
+  }
+  return Buffer.concat(encodeElements(dataSet, { ...options, bigEndian, replacements: byDataSet }, '', undefined))
 }
 
 function encodeElements(
   dataSet: DataSet,
-  bigEndian: boolean,
-  replacements?: ReadonlyMap<string, Replacement>,
+  rewriting: Rewriting,
+  path: string,
+  inherited: CharacterSet | undefined,
 ): Buffer[] {
+  const replacements = rewriting.replacements.get(path)
   const present = new Map(Object.values(dataSet.elements).map(element => [element.tag.slice(1).toUpperCase(), element]))
   const tags = new Set([...present.keys(), ...(replacements?.keys() ?? [])])
+  const declared = dataSet.elements.x00080005
+  const charset = declared || !inherited ? characterSet(termsOf(dataSet, declared)) : inherited
+  const kept = rewriting.privateCreators ? privateBlocks(dataSet, rewriting.privateCreators, charset) : undefined
+  if (rewriting.utf8 && path === '') tags.add('00080005')
   const out: Buffer[] = []
   for (const tag of [...tags].sort()) {
     if (tag.endsWith('0000') || tag.startsWith('FFFE')) continue
-    if (replacements?.has(tag)) {
-      const replacement = replacements.get(tag)
-      if (replacement)
-        out.push(elementHeader(tag, replacement.vr, even(replacement.bytes).length), even(replacement.bytes))
-      continue
-    }
-    out.push(...encodeElement(dataSet, present.get(tag)!, tag, bigEndian))
+    if (kept && isPrivate(tag) && !kept.has(blockOf(tag))) continue
+    if (rewriting.utf8 && tag === '00080005') {
+      if (path === '') out.push(...encodeReplacement(tag, { vr: 'CS', bytes: Buffer.from('ISO_IR 192') }))
+    } else if (replacements?.has(tag)) out.push(...encodeReplacement(tag, replacements.get(tag)))
+    else out.push(...encodeElement(dataSet, present.get(tag)!, tag, rewriting, path, charset))
   }
   return out
 }
 
-function encodeElement(dataSet: DataSet, element: Element, tag: string, bigEndian: boolean): Buffer[] {
+function encodeReplacement(tag: string, replacement: Replacement): Buffer[] {
+  if (!replacement) return []
+  const bytes = even(replacement.bytes, paddingOf(replacement.vr))
+  return [elementHeader(tag, replacement.vr, bytes.length), bytes]
+}
+
+function encodeElement(
+  dataSet: DataSet,
+  element: Element,
+  tag: string,
+  rewriting: Rewriting,
+  path: string,
+  charset: CharacterSet,
+): Buffer[] {
   if (element.items) {
-    const items = element.items.map(item =>
-      item.dataSet ? Buffer.concat(encodeElements(item.dataSet, bigEndian)) : Buffer.alloc(0),
+    const items = element.items.map((item, i) =>
+      item.dataSet
+        ? Buffer.concat(encodeElements(item.dataSet, rewriting, `${path}${tag}.${i}.`, charset))
+        : Buffer.alloc(0),
     )
     const body = items.flatMap(item => [itemHeader(item.length), item])
     const length = body.reduce((sum, part) => sum + part.length, 0)
     return [elementHeader(tag, 'SQ', length), ...body]
   }
   let vr = element.vr ?? vrOf(tag) ?? 'UN'
-  const bytes = Buffer.from(dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length))
+  let bytes = Buffer.from(dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length))
   const size = wordSizes[vr]
-  if (bigEndian && size && bytes.length % size === 0) {
+  if (rewriting.bigEndian && size && bytes.length % size === 0) {
     if (size === 2) bytes.swap16()
     else if (size === 4) bytes.swap32()
     else bytes.swap64()
   }
-  const padded = even(bytes, vr === 'UI' || vr === 'OB' || vr === 'UN' ? 0 : 0x20)
+  if (rewriting.utf8 && textVrs.has(vr)) bytes = Buffer.from(charset.decode(bytes, vr === 'PN').replace(/[\0 ]+$/, ''))
+  const padded = even(bytes, paddingOf(vr))
   if (!longLengthVrs.has(vr) && padded.length > 0xffff) vr = 'UN' // PS3.5 6.2.2: a value too long for its VR's length field
   return [elementHeader(tag, vr, padded.length), padded]
 }
 
-function elementHeader(tag: string, vr: string, length: number): Buffer {
+const textVrs = new Set(['LO', 'LT', 'PN', 'SH', 'ST', 'UC', 'UT'])
+
+function paddingOf(vr: string): number {
+  return ['UI', 'OB', 'OW', 'OF', 'OD', 'OL', 'OV', 'UN'].includes(vr) ? 0 : 0x20
+}
+
+function termsOf(dataSet: DataSet, element: Element | undefined): string[] {
+  if (!element || element.length === 0) return []
+  const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
+  return Buffer.from(bytes)
+    .toString('latin1')
+    .split('\\')
+    .map(term => term.trim())
+}
+
+function isPrivate(tag: string): boolean {
+  return (Number.parseInt(tag[3]!, 16) & 1) === 1
+}
+
+/** Group and block of a private element or of its creator: `0009.10` (PS3.5 7.8.1). */
+function blockOf(tag: string): string {
+  return `${tag.slice(0, 4)}.${tag.startsWith('00', 4) ? tag.slice(6) : tag.slice(4, 6)}`
+}
+
+/** The private blocks of a data set that one of `creators` has reserved. */
+function privateBlocks(dataSet: DataSet, creators: readonly string[], charset: CharacterSet): Set<string> {
+  const blocks = new Set<string>()
+  for (const element of Object.values(dataSet.elements)) {
+    const tag = element.tag.slice(1).toUpperCase()
+    if (!isPrivate(tag) || !tag.startsWith('00', 4) || tag < `${tag.slice(0, 4)}0010`) continue
+    const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
+    if (creators.includes(charset.decode(bytes).trim())) blocks.add(blockOf(tag))
+  }
+  return blocks
+}
+
+/** Tag, VR and length of an element in Explicit VR Little Endian. */
+export function elementHeader(tag: string, vr: string, length: number): Buffer {
   const long = longLengthVrs.has(vr)
   const header = Buffer.alloc(long ? 12 : 8)
   header.writeUInt16LE(Number.parseInt(tag.slice(0, 4), 16), 0)

@@ -6,7 +6,9 @@ import { vrOf } from './dictionary.js'
 /** Sequences nested deeper than this are refused: no real object needs them, and recursion must end. */
 const maxSequenceDepth = 64
 /** Binary values up to this length stand in the JSON; longer ones are left out of the header. */
-const maxInlineBinary = 4096
+const defaultInlineBinary = 4096
+
+const pixelDataTags = new Set(['7FE00008', '7FE00009', '7FE00010'])
 
 export class NestedTooDeep extends Error {}
 
@@ -26,9 +28,16 @@ const numericVrs: Readonly<Record<string, { bytes: number; read: keyof DataView 
 
 /**
  * Header of a parsed data set as DICOM JSON (PS3.18 F): group lengths, Pixel Data and long binary values left out.
+ * @param maxInlineBinary binary values up to so many bytes are kept
  * @throws NestedTooDeep
  */
-export function toDicomJson(dataSet: DataSet, littleEndian: boolean, inherited?: CharacterSet, depth = 0): DicomJson {
+export function toDicomJson(
+  dataSet: DataSet,
+  littleEndian: boolean,
+  maxInlineBinary = defaultInlineBinary,
+  inherited?: CharacterSet,
+  depth = 0,
+): DicomJson {
   if (depth > maxSequenceDepth) throw new NestedTooDeep(`sequences are nested deeper than ${maxSequenceDepth}`)
   const declared = dataSet.elements.x00080005
   const charset = declared || !inherited ? characterSet(asciiValues(dataSet, declared)) : inherited
@@ -37,8 +46,14 @@ export function toDicomJson(dataSet: DataSet, littleEndian: boolean, inherited?:
   for (const key of Object.keys(dataSet.elements).sort()) {
     const element = dataSet.elements[key]!
     const tag = key.slice(1).toUpperCase()
-    if (tag.endsWith('0000') || tag.startsWith('FFFE') || tag === '7FE00010') continue
-    const converted = convertElement(dataSet, element, tag, { charset, littleEndian, signed, depth })
+    if (tag.endsWith('0000') || tag.startsWith('FFFE') || pixelDataTags.has(tag)) continue
+    const converted = convertElement(dataSet, element, tag, {
+      charset,
+      littleEndian,
+      signed,
+      depth,
+      maxInlineBinary,
+    })
     if (converted) json[tag] = converted
   }
   return json
@@ -49,6 +64,7 @@ interface Context {
   littleEndian: boolean
   signed: boolean
   depth: number
+  maxInlineBinary: number
 }
 
 function convertElement(
@@ -64,7 +80,7 @@ function convertElement(
     const items = (element.items ?? []).filter(item => item.dataSet)
     // An item of an UN sequence is Implicit VR (PS3.5 6.2.2 note): its elements have no VR of their own.
     const Value = items.map(item =>
-      toDicomJson(item.dataSet!, context.littleEndian, context.charset, context.depth + 1),
+      toDicomJson(item.dataSet!, context.littleEndian, context.maxInlineBinary, context.charset, context.depth + 1),
     )
     return { vr: 'SQ', ...(Value.length > 0 ? { Value } : {}) }
   }
@@ -83,8 +99,18 @@ function convertElement(
       ? { vr }
       : { vr, Value: values.map(value => (value === '' ? null : value)) }
   }
-  if (bytes.length > maxInlineBinary) return undefined
-  return { vr, InlineBinary: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64') }
+  if (bytes.length > context.maxInlineBinary) return undefined
+  const binary = Buffer.from(bytes) // a copy: its bytes may be exchanged
+  if (!context.littleEndian) swapWords(binary, vr) // PS3.18 F.2.7: InlineBinary is Little Endian
+  return { vr, InlineBinary: binary.toString('base64') }
+}
+
+function swapWords(bytes: Buffer, vr: string): void {
+  const size = { OW: 2, OF: 4, OL: 4, OD: 8, OV: 8 }[vr]
+  if (!size || bytes.length % size !== 0) return
+  if (size === 2) bytes.swap16()
+  else if (size === 4) bytes.swap32()
+  else bytes.swap64()
 }
 
 /** Elements sent as UN whose VR the dictionary knows, unless it is one of the binary ones. */

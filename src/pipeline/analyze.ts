@@ -1,6 +1,7 @@
 import type { Findings } from '../analysis/findings.js'
+import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { ProviderProblem } from '../analysis/provider.js'
-import { changeState, findRevision, type StudyRevision } from '../archive/index.js'
+import { addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
@@ -27,8 +28,12 @@ export async function analyze(
     revision,
   ])
   let findings: Findings
+  let undecodable: string | undefined
   try {
-    findings = await callProvider(name, study, revision, context)
+    const settings = context.endpoints.providers.find(p => p.name === name)
+    const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
+    undecodable = namesOfUndecodable(normalized)
+    findings = await callProvider(name, normalized, settings?.timeoutSeconds ?? 600, context)
   } catch (error) {
     const problem = error as Error
     const final =
@@ -37,20 +42,30 @@ export async function analyze(
     job.log.error('the analysis failed', { revision, provider: name, error: problem.message })
     return failed(study, revision, problem.message, context)
   }
-  await conclude(study, revision, withEvidence(findings, current), context)
+  if (undecodable) {
+    job.log.warn('images of the study are not decoded', { revision, undecodable })
+    await addEvidence(database, [study], { kind: 'undecodable', reason: undecodable, at: new Date().toISOString() })
+  }
+  await conclude(study, revision, withEvidence(findings, current), undecodable, context)
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }
 
 async function callProvider(
   name: string,
-  study: string,
-  revision: number,
+  study: NormalizedStudy,
+  timeoutSeconds: number,
   context: PipelineContext,
 ): Promise<Findings> {
   const provider = context.providers.get(name)
   if (!provider) throw new ProviderProblem(`no provider is named ${name}`, false)
-  const seconds = context.endpoints.providers.find(p => p.name === name)?.timeoutSeconds ?? 600
-  return provider.analyze(await normalizedStudy(study, revision, context), AbortSignal.timeout(seconds * 1000))
+  return provider.analyze(study, AbortSignal.timeout(timeoutSeconds * 1000))
+}
+
+/** The transfer syntaxes that kept images from the analyser, for the study's state; undefined when there are none. */
+function namesOfUndecodable({ undecodable }: NormalizedStudy): string | undefined {
+  if (undecodable.length === 0) return undefined
+  const list = undecodable.map(({ transferSyntax, instances }) => `${instances} in ${transferSyntax}`).join(', ')
+  return `not decoded, and not analysed: ${list}`
 }
 
 /** A study that is known to be incomplete never gets an answer that sounds complete. */
@@ -68,6 +83,7 @@ async function conclude(
   study: string,
   revision: number,
   findings: Findings,
+  undecodable: string | undefined,
   { database }: PipelineContext,
 ): Promise<void> {
   await transaction(database, async tx => {
@@ -78,9 +94,14 @@ async function conclude(
       [study, revision, findings.status, JSON.stringify(findings)],
     )
     if (findings.status === 'not-applicable') {
-      return changeState(tx, study, revision, 'completed', { reason: `not applicable: ${findings.reason ?? ''}` })
+      return changeState(tx, study, revision, 'completed', {
+        reason: [`not applicable: ${findings.reason ?? ''}`, undecodable].filter(Boolean).join('; '),
+      })
     }
-    await changeState(tx, study, revision, 'reporting', { status: findings.status, findings: findings.items.length })
+    await changeState(tx, study, revision, 'reporting', {
+      status: findings.status,
+      findings: findings.items.length,
+    })
     await addJob(tx, 'report', { study, revision }, { key: `report:${study}:${revision}` })
   })
 }

@@ -1,20 +1,31 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { inflateRawSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { inflateRaw } from 'node:zlib'
 import type { InstanceHeader } from '../dicom/part10.js'
 import { readHeaderOf } from '../dicom/readHeaderOf.js'
-import { describeImage, type ImageDescription, nativeFrameLength, PixelProblem } from './imageDescription.js'
+import { encapsulatedReader } from './encapsulatedFrames.js'
+import { checkFrame, describeImage, type ImageDescription, nativeFrameBits, PixelProblem } from './imageDescription.js'
+import { readExactly } from './readExactly.js'
 
 /** Where the frames of one stored object are. */
 export interface FrameSource {
   header: InstanceHeader
   image: ImageDescription
-  /** Bytes of a frame (0-based) as they are stored: native samples, or the code stream put together from its fragments. */
-  read(frame: number): Promise<Buffer>
+  /**
+   * Bytes of a frame (0-based) as they are stored: native samples, or the code stream put together from its fragments. Samples of one bit
+   * begin at bit `bitOffset` of the first byte.
+   */
+  read(frame: number): Promise<{ bytes: Buffer; bitOffset: number }>
+  /** What was wrong with the way the frames are stored, and tolerated, in words. */
+  changes: string[]
+  /** First byte after the pixel data element; undefined where nothing can follow it. */
+  end: number | undefined
   close(): Promise<void>
 }
 
-/** Expanding a deflated object beyond this is refused. */
-export const maxInflated = 4 * 1024 ** 3 - 1
+/** Expanding a deflated object beyond this is refused: it has to be in memory. */
+export const maxInflated = 2 * 1024 ** 3 - 1
+const inflate = promisify(inflateRaw)
 
 /** Opens a Part 10 file for reading frame by frame. @throws PixelProblem */
 export async function openFrames(path: string): Promise<FrameSource> {
@@ -23,119 +34,87 @@ export async function openFrames(path: string): Promise<FrameSource> {
     const { size, outcome } = await readHeaderOf(file, true)
     if (outcome.outcome === 'refused') throw new PixelProblem(outcome.detail)
     const { header } = outcome
-    const image = describeImage(header.json)
     if (!header.pixelData) throw new PixelProblem('the object holds no Pixel Data (7FE0,0010)')
-    const read = header.transferSyntax.encapsulated
-      ? await encapsulatedReader(file, size, header.pixelData.offset, image, header.transferSyntax.uid)
-      : await nativeReader(file, header, image)
-    return { header, image, read, close: () => file.close() }
+    const described = describeImage(header.json, header.pixelData.tag)
+    if (described.frames === 0 && header.transferSyntax.encapsulated)
+      throw new PixelProblem('Number of Frames (0028,0008) is no number')
+    const reader = header.transferSyntax.encapsulated
+      ? await encapsulatedReader(file, size, header, described)
+      : await nativeReader(file, header, described)
+    return { header, ...reader, changes: [...header.warnings, ...reader.changes], close: () => file.close() }
   } catch (error) {
     await file.close()
     throw error
   }
 }
 
-async function nativeReader(file: FileHandle, header: InstanceHeader, image: ImageDescription) {
-  const frameLength = nativeFrameLength(image)
-  const { offset, length } = header.pixelData!
-  if (length < frameLength * image.frames) {
-    throw new PixelProblem(
-      `Pixel Data holds ${length} bytes, ${image.frames} frames need ${frameLength * image.frames}`,
-    )
+async function nativeReader(file: FileHandle, header: InstanceHeader, described: ImageDescription) {
+  const { offset, length, undefinedLength } = header.pixelData!
+  if (undefinedLength) throw new PixelProblem('Pixel Data has no length in a transfer syntax that is not encapsulated')
+  const image = { ...described }
+  const changes: string[] = []
+  let bits = nativeFrameBits(image)
+  const full = image.rows * image.columns * 3 * image.bitsAllocated
+  if (image.photometric === 'YBR_FULL_422' && length * 8 >= full * image.frames) {
+    image.photometric = 'YBR_FULL'
+    bits = full
+    changes.push('YBR_FULL_422 by the attribute, but Pixel Data holds three samples for each pixel')
   }
-  if (header.transferSyntax.encoding !== 'deflated') {
-    return async (frame: number) => readExactly(file, offset + checkFrame(frame, image) * frameLength, frameLength)
+  if (image.frames === 0) {
+    image.frames = Math.floor((length * 8) / bits)
+    changes.push(`Number of Frames was no number; Pixel Data holds ${image.frames}`)
   }
+  const needed = Math.ceil((bits * image.frames) / 8)
+  if (image.frames === 0 || length < needed)
+    throw new PixelProblem(`Pixel Data holds ${length} bytes, ${image.frames} frames need ${needed}`)
+  if (length > needed + 1) changes.push(`${length - needed} bytes after the last frame dropped`)
+  const deflated = header.transferSyntax.encoding === 'deflated' ? await inflated(file, header) : undefined
+  const swap = wordLength(header, image)
+  const bytesAt = async (at: number, size: number) => {
+    if (!deflated) return readExactly(file, at, size)
+    if (at + size > deflated.length) throw new PixelProblem('the deflated data set ends inside Pixel Data')
+    return Buffer.from(deflated.subarray(at, at + size)) // a copy: samples are changed in place
+  }
+  return {
+    image,
+    changes,
+    end: deflated ? undefined : offset + length,
+    read: async (frame: number) => {
+      const from = checkFrame(frame, image) * bits
+      const first = Math.floor(from / 8)
+      const last = Math.ceil((from + bits) / 8)
+      // Exchanged words may reach over the frame's ends.
+      const start = first - (first % swap)
+      const size = last + ((swap - (last % swap)) % swap) - start
+      const bytes = await bytesAt(offset + start, Math.min(size, length - start))
+      exchangeBytes(bytes, swap)
+      return { bytes: bytes.subarray(first - start, last - start), bitOffset: from % 8 }
+    },
+  }
+}
+
+/**
+ * Big Endian words to be turned: samples of 16 bits and more as a whole; shorter ones come in the words of OW, which are exchanged too, those
+ * of OB are not (PS3.5 7.3, 8.1.1).
+ */
+function wordLength({ transferSyntax, pixelData }: InstanceHeader, { bitsAllocated }: ImageDescription): number {
+  if (transferSyntax.encoding !== 'explicit-big') return 1
+  if (bitsAllocated >= 16) return bitsAllocated / 8
+  return pixelData!.vr === 'OW' ? 2 : 1
+}
+
+function exchangeBytes(bytes: Buffer, size: number): void {
+  const whole = bytes.subarray(0, bytes.length - (bytes.length % size))
+  if (size === 2) whole.swap16()
+  else if (size === 4) whole.swap32()
+  else if (size === 8) whole.swap64()
+}
+
+async function inflated(file: FileHandle, header: InstanceHeader): Promise<Buffer> {
   const deflated = await file.readFile()
-  const inflated = inflateRawSync(deflated.subarray(header.dataSetOffset), { maxOutputLength: maxInflated })
-  return async (frame: number) => {
-    const start = offset + checkFrame(frame, image) * frameLength
-    if (start + frameLength > inflated.length) throw new PixelProblem('the deflated data set ends inside Pixel Data')
-    return inflated.subarray(start, start + frameLength)
+  try {
+    return await inflate(deflated.subarray(header.dataSetOffset), { maxOutputLength: maxInflated })
+  } catch (cause) {
+    throw new PixelProblem('the deflated data set is corrupt or too large', { cause })
   }
-}
-
-interface Fragment {
-  offset: number
-  length: number
-}
-
-const itemTag = 0xe000fffe
-const maxFragments = 4_000_000
-
-async function encapsulatedReader(
-  file: FileHandle,
-  size: number,
-  start: number,
-  image: ImageDescription,
-  syntaxUid: string,
-) {
-  const [offsetTable, ...fragments] = await findFragments(file, size, start)
-  if (!offsetTable || fragments.length === 0) throw new PixelProblem('the encapsulated Pixel Data holds no fragment')
-  const table = await readOffsetTable(file, offsetTable)
-  const groups = groupByFrame(fragments, table, image.frames, fragments[0]!.offset - 8, syntaxUid)
-  return async (frame: number) => {
-    const parts = groups[checkFrame(frame, image)]
-    if (!parts || parts.length === 0)
-      throw new PixelProblem(`frame ${frame + 1} of ${image.frames} is missing in Pixel Data`)
-    return Buffer.concat(await Promise.all(parts.map(part => readExactly(file, part.offset, part.length))))
-  }
-}
-
-/** Walks the items of encapsulated Pixel Data (PS3.5 A.4); the first one is the Basic Offset Table. */
-async function findFragments(file: FileHandle, size: number, start: number): Promise<Fragment[]> {
-  const fragments: Fragment[] = []
-  const window = Buffer.alloc(64 * 1024)
-  let windowStart = 0
-  let windowLength = 0
-  for (let at = start; at + 8 <= size; ) {
-    if (at < windowStart || at + 8 > windowStart + windowLength) {
-      windowStart = at
-      windowLength = (await file.read(window, 0, window.length, at)).bytesRead
-    }
-    const length = window.readUInt32LE(at - windowStart + 4)
-    if (window.readUInt32LE(at - windowStart) !== itemTag) break
-    if (at + 8 + length > size) throw new PixelProblem('the file ends inside a fragment of Pixel Data')
-    fragments.push({ offset: at + 8, length })
-    if (fragments.length > maxFragments) throw new PixelProblem(`Pixel Data has more than ${maxFragments} fragments`)
-    at += 8 + length
-  }
-  return fragments
-}
-
-async function readOffsetTable(file: FileHandle, { offset, length }: Fragment): Promise<number[]> {
-  const bytes = await readExactly(file, offset, length - (length % 4))
-  return Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readUInt32LE(i * 4))
-}
-
-/** Assigns fragments to frames by the offset table if it is sound, else by counting (docs/decisions/0005-frames.md). */
-function groupByFrame(
-  fragments: Fragment[],
-  table: number[],
-  frames: number,
-  origin: number,
-  syntaxUid: string,
-): Fragment[][] {
-  if (frames === 1) return [fragments]
-  const starts = table.map(offset => fragments.findIndex(fragment => fragment.offset - 8 === origin + offset))
-  const sound =
-    starts.length === frames && starts[0] === 0 && starts.every((s, i) => s >= 0 && (i === 0 || s > starts[i - 1]!))
-  if (sound) return starts.map((s, i) => fragments.slice(s, starts[i + 1]))
-  if (fragments.length === frames || syntaxUid === '1.2.840.10008.1.2.5') return fragments.map(fragment => [fragment])
-  throw new PixelProblem(
-    `${fragments.length} fragments cannot be told apart into ${frames} frames without a sound offset table`,
-  )
-}
-
-function checkFrame(frame: number, image: ImageDescription): number {
-  if (frame < 0 || frame >= image.frames)
-    throw new PixelProblem(`there is no frame ${frame + 1}, the object has ${image.frames}`)
-  return frame
-}
-
-async function readExactly(file: FileHandle, offset: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(length)
-  const { bytesRead } = await file.read(bytes, 0, length, offset)
-  if (bytesRead < length) throw new PixelProblem('the file ends inside Pixel Data')
-  return bytes
 }

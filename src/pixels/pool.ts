@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import { compiledModule } from '../platform/compiledModule.js'
 import type { NormalizedFrame } from './decodeFrame.js'
@@ -7,41 +8,55 @@ import type { NormalizeOptions, NormalizeReport } from './normalizeFile.js'
 
 /** Decodes in worker threads, so that pixels never hold up the event loop. */
 export interface PixelPool {
-  /** @param frame 0-based @throws PixelProblem */
-  frame(path: string, frame: number): Promise<NormalizedFrame>
+  /** Samples come without being copied; they are the caller's. @param frame 0-based @throws PixelProblem */
+  frame(path: string, frame: number, options?: { keepPhotometric?: boolean }): Promise<NormalizedFrame>
   /** @throws PixelProblem */
-  file(input: string, output: string, options: NormalizeOptions): Promise<NormalizeReport>
+  file(input: string, output: string, options?: NormalizeOptions): Promise<NormalizeReport>
   readonly threads: number
   close(): Promise<void>
 }
 
-const taskMilliseconds = 60_000
+export interface PixelLimits {
+  /** A frame that takes longer ends its thread; so does a whole file that takes a hundred times as long. */
+  frameSeconds: number
+  /** JavaScript memory of a thread. Samples and code streams are outside of it: their size is checked before they are decoded. */
+  heapMegabytes: number
+}
 
-export function startPixelPool(threads: number): PixelPool {
+const defaults: PixelLimits = { frameSeconds: 60, heapMegabytes: 1024 }
+
+/** @param threads as many as there are cores if not said otherwise */
+export function startPixelPool(threads = availableParallelism(), limits: Partial<PixelLimits> = {}): PixelPool {
+  const { frameSeconds, heapMegabytes } = { ...defaults, ...limits }
   const pool = new Piscina({
     filename: compiledModule(import.meta.url, './decodeWorker.js'),
     minThreads: 0,
     maxThreads: threads,
     idleTimeout: 10_000,
-    resourceLimits: { maxOldGenerationSizeMb: 2048 },
+    resourceLimits: { maxOldGenerationSizeMb: heapMegabytes },
   })
+  pool.on('error', () => {}) // a thread that dies between tasks: the pool starts another
   const run = async <T>(task: PixelTask): Promise<T> => {
+    const seconds = task.kind === 'file' ? frameSeconds * 100 : frameSeconds
     const limit = new AbortController()
-    const timer = setTimeout(() => limit.abort(), taskMilliseconds) // ends the thread; the pool starts another
+    const timer = setTimeout(() => limit.abort(), seconds * 1000) // ends the thread; the pool starts another
     try {
       const answer = (await pool.run(task, { signal: limit.signal })) as PixelAnswer
       if ('problem' in answer) throw new PixelProblem(answer.problem)
       return answer as T
     } catch (error) {
-      if (limit.signal.aborted) throw new PixelProblem(`decoding took longer than ${taskMilliseconds / 1000} s`)
+      if (limit.signal.aborted) throw new PixelProblem(`decoding took longer than ${seconds} s`)
+      if ((error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY')
+        throw new PixelProblem(`decoding needs more than the ${heapMegabytes} MB of memory that a thread may use`)
       throw error
     } finally {
       clearTimeout(timer)
     }
   }
   return {
-    frame: (path, frame) => run<NormalizedFrame>({ kind: 'frame', path, frame }),
-    file: (input, output, options) => run<NormalizeReport>({ kind: 'file', input, output, options }),
+    frame: (path, frame, { keepPhotometric = false } = {}) =>
+      run<NormalizedFrame>({ kind: 'frame', path, frame, keepPhotometric }),
+    file: (input, output, options = {}) => run<NormalizeReport>({ kind: 'file', input, output, options }),
     threads,
     close: () => pool.destroy(),
   }

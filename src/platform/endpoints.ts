@@ -16,6 +16,8 @@ const provider = z.strictObject({
   name,
   kind: z.enum(['reference'], { error: 'expected reference (this version has no other provider kind)' }),
   timeoutSeconds: z.number().positive().default(600),
+  /** Private elements of these creators are shown to the provider; all others are dropped. */
+  privateCreators: z.array(z.string().min(1)).default([]),
 })
 
 const destination = z.union([

@@ -4,6 +4,8 @@ import type { DecodedFrame } from './codec.js'
 /** RLE Lossless, PS3.5 annex G: a header of 64 bytes, then one PackBits segment for each byte of each sample, most significant first. */
 export function decodeRle(stream: Buffer, image: ImageDescription): DecodedFrame {
   const bytesPerSample = image.bitsAllocated / 8
+  if (![1, 2, 4].includes(bytesPerSample))
+    throw new PixelProblem(`RLE of ${image.bitsAllocated} bits allocated is not defined`)
   const segments = image.samplesPerPixel * bytesPerSample
   if (stream.length < 64 || stream.readUInt32LE(0) !== segments) {
     throw new PixelProblem(`the RLE header does not announce ${segments} segments`)
@@ -23,7 +25,12 @@ export function decodeRle(stream: Buffer, image: ImageDescription): DecodedFrame
     rows: image.rows,
     columns: image.columns,
     samplesPerPixel: image.samplesPerPixel,
-    samples: bytesPerSample === 1 ? bytes : new Uint16Array(bytes.buffer),
+    samples:
+      bytesPerSample === 1
+        ? bytes
+        : bytesPerSample === 2
+          ? new Uint16Array(bytes.buffer)
+          : new Uint32Array(bytes.buffer),
     precision: image.bitsStored,
     planarConfiguration: 0,
   }

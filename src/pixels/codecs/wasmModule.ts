@@ -1,24 +1,10 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { PixelProblem } from '../imageDescription.js'
 
 const require = createRequire(import.meta.url)
 
-/**
- * Loads an Emscripten module once for each thread. The WASM build is asked for by name: the packages' default entry is asm.js,
- * eight times slower (docs/decisions/0005-frames.md).
- * @param specifier package and export of the loader, for example `@cornerstonejs/codec-openjpeg/decodewasmjs`
- */
-export function wasmModule<T>(specifier: string): () => Promise<T> {
-  let loading: Promise<T> | undefined
-  return () => {
-    const file = require.resolve(specifier)
-    const create = require(file) as (options: object) => Promise<T>
-    loading ??= create({ locateFile: (name: string) => join(dirname(file), name), print() {}, printErr() {} })
-    return loading
-  }
-}
-
-/** What the three decoders of @cornerstonejs have in common (Embind objects; `delete` frees their memory). */
+/** What the decoders of @cornerstonejs have in common (Embind objects; `delete` frees their memory). */
 export interface WasmDecoder {
   getEncodedBuffer(length: number): Uint8Array
   getDecodedBuffer(): Uint8Array
@@ -26,13 +12,70 @@ export interface WasmDecoder {
   delete(): void
 }
 
+/** Memory of a WebAssembly module never shrinks: one that has grown beyond this is given up after the frame. */
+const maxIdleHeap = 256 * 1024 * 1024
+
+interface WasmInstance {
+  HEAPU8?: Uint8Array
+}
+
+/**
+ * A decoder in WebAssembly, loaded once for each thread. The WASM build is asked for by name: the packages' default entry is asm.js,
+ * eight times slower (docs/decisions/0005-frames.md). A module that has failed in a way from which it cannot recover is loaded anew.
+ * @param specifier package and export of the loader, for example `@cornerstonejs/codec-openjpeg/decodewasmjs`
+ * @param className of the decoder in it
+ */
+export function wasmDecoder<D extends WasmDecoder>(specifier: string, className: string) {
+  let loading: Promise<WasmInstance & Record<string, new () => D>> | undefined
+  const load = () => {
+    const file = require.resolve(specifier)
+    const create = require(file) as (options: object) => Promise<WasmInstance & Record<string, new () => D>>
+    loading ??= create({ locateFile: (name: string) => join(dirname(file), name), print() {}, printErr() {} })
+    return loading
+  }
+  /**
+   * Decodes a stream and hands the decoder to `take`, which copies what it wants.
+   * @throws PixelProblem with `problem` if the stream cannot be decoded
+   */
+  return async <T>(stream: Uint8Array, problem: string, take: (decoder: D) => T): Promise<T> => {
+    const module = await load()
+    let decoder: D | undefined
+    try {
+      decoder = new module[className]!()
+      decoder.getEncodedBuffer(stream.length).set(stream)
+      decoder.decode()
+      const taken = take(decoder)
+      decoder.delete()
+      if ((module.HEAPU8?.length ?? 0) > maxIdleHeap) loading = undefined
+      return taken
+    } catch (cause) {
+      // A C++ exception leaves the module usable; a trap or an abort does not, nor does a decoder that cannot be deleted.
+      if (isTrap(cause)) loading = undefined
+      try {
+        if (loading) decoder?.delete()
+      } catch {
+        loading = undefined
+      }
+      if (cause instanceof PixelProblem) throw cause
+      throw new PixelProblem(problem, { cause })
+    }
+  }
+}
+
+/** WebAssembly.RuntimeError, or memory that could not be had: the module's state is not to be relied on. */
+export function isTrap(error: unknown): boolean {
+  return error instanceof RangeError || (error as Error | undefined)?.name === 'RuntimeError'
+}
+
 /** The samples of a decoder as an array of their own: the WASM heap is used again by the next frame. */
 export function copySamples(
   bytes: Uint8Array,
+  expected: number,
   precision: number,
-  signed: boolean,
-): Uint8Array | Uint16Array | Int16Array {
-  const own = bytes.slice()
-  if (precision <= 8) return own
-  return signed ? new Int16Array(own.buffer, 0, own.length >> 1) : new Uint16Array(own.buffer, 0, own.length >> 1)
+  problem: string,
+): Uint8Array | Uint16Array {
+  const length = expected * (precision > 8 ? 2 : 1)
+  if (expected === 0 || bytes.length < length) throw new PixelProblem(problem)
+  const own = bytes.slice(0, length)
+  return precision > 8 ? new Uint16Array(own.buffer) : own
 }

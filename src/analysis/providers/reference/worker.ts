@@ -7,7 +7,7 @@ export type ReferenceTask =
   | { kind: 'chest-ct'; volume: Volume }
   | {
       kind: 'image-quality'
-      samples: Uint8Array | Int8Array | Uint16Array | Int16Array
+      samples: ArrayLike<number>
       image: { rows: number; columns: number; bitsStored: number; signed: boolean }
     }
 
