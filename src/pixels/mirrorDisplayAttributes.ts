@@ -24,7 +24,7 @@ export function mirrorDisplayAttributes(
   const mirror = new Mirror(mirrorSum(bitsStored, signed), signed)
   mirror.changes.set('00280004', text('CS', 'MONOCHROME2'))
   const rescale = rescaleOf(header)
-  mirror.voi(header, '', mirror.modalityLut(header) ?? mirror.about(rescale))
+  mirror.voi(header, '', mirror.modalityLut(header, bitsStored) ?? mirror.topLevelAbout(header, rescale))
   mirror.realWorldValues(header, '')
   mirror.storedValues(header)
   mirror.functionalGroups(header, rescale)
@@ -49,9 +49,28 @@ class Mirror {
   }
 
   /** The Modality LUT with input and output mirrored. @returns what modality values and their mirror images add up to, if there is one */
-  modalityLut(header: DicomJson): number | undefined {
+  modalityLut(header: DicomJson, bitsStored: number): number | undefined {
     const lut = lookUpTable(itemsOf(header, '00283000')[0], this.signed)
-    return lut && this.mirrorTable('00283000.0.', lut, this.sum)
+    if (!lut) return undefined
+    // Entries for values that cannot be stored say nothing, and their mirror images need not fit the descriptor.
+    const lowest = this.signed ? -(2 ** (bitsStored - 1)) : 0
+    return this.mirrorTable('00283000.0.', within(lut, lowest, lowest + 2 ** bitsStored - 1), this.sum)
+  }
+
+  /**
+   * As `about`, unless a VOI LUT's first mapped value would then not fit into its 16 bits: another Rescale Intercept moves the mirrored modality
+   * values to where the LUT is.
+   */
+  topLevelAbout(header: DicomJson, rescale: Rescale): number {
+    const about = this.about(rescale)
+    const lut = lookUpTable(itemsOf(header, '00283010')[0], this.signed)
+    if (!lut) return about
+    const last = lut.first + lut.entries.length - 1
+    if (about - last >= -32768 && about - last <= 65535 && (about - last <= 32767 || !this.signed)) return about
+    const moved = lut.first + last
+    this.changes.set('00281052', text('DS', decimalString(rescale.intercept + moved - about)))
+    if (header['00281053'] === undefined) this.changes.set('00281053', text('DS', '1'))
+    return moved
   }
 
   /** @returns the sum of an output value and its mirror image */
@@ -159,6 +178,16 @@ function lookUpTable(item: DicomJson | undefined, signed: boolean): LookUpTable 
     ? Uint16Array.from({ length }, (_, i) => (data[i >> 1]! >> ((i & 1) * 8)) & 0xff)
     : data.slice(0, length)
   return { descriptorCount: count & 0xffff, first: signed ? (first << 16) >> 16 : first, bits, entries }
+}
+
+/** The entries for inputs from `lowest` to `highest`; at least one. */
+function within(lut: LookUpTable, lowest: number, highest: number): LookUpTable {
+  const last = lut.first + lut.entries.length - 1
+  const first = Math.min(Math.max(lut.first, lowest), highest)
+  const from = Math.min(Math.max(first - lut.first, 0), lut.entries.length - 1)
+  const to = Math.min(Math.max(Math.min(last, highest) - lut.first, from), lut.entries.length - 1)
+  const entries = lut.entries.slice(from, to + 1)
+  return { ...lut, first, entries, descriptorCount: entries.length & 0xffff }
 }
 
 function words(values: readonly number[]): Replacement {

@@ -67,7 +67,7 @@ function decodeRow(
     return { index, table: dc }
   })
   if (parts.length === 1 && count === 1 && (firstRow || scan.selection === 1)) {
-    return decodePlainRow(
+    decodePlainRow(
       reader,
       parts[0]!.table,
       samples,
@@ -75,6 +75,7 @@ function decodeRow(
       jpeg.columns,
       firstRow ? origin : samples[start - width]!,
     )
+    return
   }
   for (let column = 0; column < jpeg.columns; column++) {
     for (const { index, table } of parts) {

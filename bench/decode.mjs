@@ -1,0 +1,118 @@
+// Decoding beside gdcmconv and dcmtk, in one run: ms for one frame, and seconds for a study of 300 files on all cores.
+// node bench/decode.mjs [STUDY_FILES] — after `npm run build`. Peers: Debian packages libgdcm-tools, dcmtk.
+import { execFileSync, spawn } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { decodeFrame } from '../dist/pixels/decodeFrame.js'
+import { openFrames } from '../dist/pixels/frames.js'
+import { startPixelPool } from '../dist/pixels/pool.js'
+import { compress, compressors, hasProgram, htj2k, uncompressed } from './images.mjs'
+
+const studyFiles = Number(process.argv[2] ?? 300)
+const scratch = mkdtempSync(join(tmpdir(), 'radbridge-decode-'))
+process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
+const hasGdcm = hasProgram('gdcmconv')
+const dcmtk = { RLE: 'dcmdrle', 'JPEG lossless': 'dcmdjpeg', 'JPEG-LS': 'dcmdjpls' }
+
+const sizes = [
+  { name: 'CT 512 × 512, 16 bit', rows: 512, columns: 512, bits: 16 },
+  { name: 'DX 3000 × 3000, 16 bit', rows: 3000, columns: 3000, bits: 16 },
+  { name: 'RGB 1024 × 768', rows: 768, columns: 1024, bits: 8, colour: true },
+]
+const syntaxes = ['RLE', 'JPEG lossless', 'JPEG-LS', 'JPEG 2000', 'HTJ2K']
+
+console.log(`one frame, decoded and written, ms: median of runs; peers as processes, less their start-up (a copy of the uncompressed file)`)
+for (const size of sizes) {
+  const native = write('native.dcm', uncompressed(size))
+  const startUp = hasGdcm ? await medianOf(5, () => run('gdcmconv', '--raw', native, out())) : 0
+  const dcmtkStartUp = hasProgram('dcmconv') ? await medianOf(5, () => run('dcmconv', native, out())) : 0
+  for (const syntax of syntaxes) {
+    const bytes = syntax === 'HTJ2K' ? await htj2k(size) : compress(readFileSync(native), compressors[syntax])
+    if (!bytes) {
+      console.log(`${size.name.padEnd(24)} ${syntax.padEnd(14)} no compressor is installed`)
+      continue
+    }
+    const path = write('in.dcm', bytes)
+    const source = await openFrames(path)
+    const decodeOne = async () => {
+      const { samples } = await decodeFrame(source, 0)
+      writeFileSync(out(), samples)
+    }
+    for (let i = 0; i < 3; i++) await decodeOne()
+    const ours = await medianOf(7, decodeOne)
+    await source.close()
+    const gdcm = hasGdcm && syntax !== 'HTJ2K' ? (await medianOf(7, () => run('gdcmconv', '--raw', path, out()))) - startUp : undefined
+    const peer = dcmtk[syntax]
+    const theirs = peer && hasProgram(peer) ? (await medianOf(7, () => run(peer, path, out()))) - dcmtkStartUp : undefined
+    console.log(
+      `${size.name.padEnd(24)} ${syntax.padEnd(14)} Radbridge ${ours.toFixed(1).padStart(6)}` +
+        `${gdcm === undefined ? '' : `   gdcm ${gdcm.toFixed(1).padStart(6)}   = ${(ours / gdcm).toFixed(2)} × gdcm`}` +
+        `${theirs === undefined ? '' : `   dcmtk ${theirs.toFixed(1).padStart(6)}`}`,
+    )
+  }
+}
+
+console.log(`\na study of ${studyFiles} files of 512 × 512, 16 bit, seconds on ${availableParallelism()} cores, files to files`)
+for (const syntax of syntaxes) {
+  const [ct] = sizes
+  const bytes = syntax === 'HTJ2K' ? await htj2k(ct) : compress(uncompressed(ct), compressors[syntax])
+  if (!bytes) continue
+  const folder = join(scratch, `study-${syntax.replace(/\W/g, '')}`)
+  mkdirSync(folder)
+  const files = Array.from({ length: studyFiles }, (_, i) => join(folder, `${i}.dcm`))
+  write('one.dcm', bytes)
+  for (const file of files) copyFileSync(join(scratch, 'one.dcm'), file)
+  const pool = startPixelPool()
+  await Promise.all(files.slice(0, 4).map(file => pool.file(file, `${file}.out`))) // threads are up in a running service
+  const ours = await seconds(() => inLanes(files, availableParallelism() * 2, file => pool.file(file, `${file}.out`)))
+  await pool.close()
+  const gdcm =
+    hasGdcm && syntax !== 'HTJ2K'
+      ? await seconds(() => inLanes(files, availableParallelism(), file => runAsync('gdcmconv', '--raw', file, `${file}.gdcm`)))
+      : undefined
+  rmSync(folder, { recursive: true })
+  console.log(
+    `${syntax.padEnd(14)} Radbridge ${ours.toFixed(2)}` +
+      (gdcm === undefined ? '' : `   gdcmconv, a process a file ${gdcm.toFixed(2)}   = ${(ours / gdcm).toFixed(2)} × gdcm`),
+  )
+}
+
+function write(name, bytes) {
+  const path = join(scratch, name)
+  writeFileSync(path, bytes)
+  return path
+}
+function out() {
+  return join(scratch, 'out.dcm')
+}
+function run(program, ...args) {
+  execFileSync(program, args, { stdio: 'ignore' })
+}
+function runAsync(program, ...args) {
+  return new Promise((resolve, reject) =>
+    spawn(program, args, { stdio: 'ignore' }).on('exit', code => (code === 0 ? resolve() : reject(new Error(`${program}: ${code}`)))),
+  )
+}
+async function medianOf(times, work) {
+  const values = []
+  for (let i = 0; i < times; i++) {
+    const began = performance.now()
+    await work()
+    values.push(performance.now() - began)
+  }
+  return values.sort((a, b) => a - b)[times >> 1]
+}
+async function seconds(work) {
+  const began = performance.now()
+  await work()
+  return (performance.now() - began) / 1000
+}
+async function inLanes(items, lanes, work) {
+  const queue = [...items]
+  await Promise.all(
+    Array.from({ length: lanes }, async () => {
+      for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item)
+    }),
+  )
+}
