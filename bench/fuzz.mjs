@@ -42,10 +42,14 @@ for (let i = 0; i < count; i++) {
   if (i === Math.floor(count / 4)) memoryAfterWarmUp = process.memoryUsage().rss
 }
 const megabytes = bytes => `${(bytes / 1e6).toFixed(0)} MB`
-console.log(`${count} mutated files of ${corpus.length}, seed ${seed}: ${((performance.now() - began) / 1000).toFixed(0)} s`)
+console.log(
+  `${count} mutated files of ${corpus.length}, seed ${seed}: ${((performance.now() - began) / 1000).toFixed(0)} s`,
+)
 for (const [outcome, number] of outcomes) console.log(`  ${outcome}: ${number}`)
 console.log(`slowest ${slowest.milliseconds.toFixed(0)} ms (${slowest.file})`)
-console.log(`resident memory after a quarter ${megabytes(memoryAfterWarmUp)}, at the end ${megabytes(process.memoryUsage().rss)}`)
+console.log(
+  `resident memory after a quarter ${megabytes(memoryAfterWarmUp)}, at the end ${megabytes(process.memoryUsage().rss)}`,
+)
 process.exitCode = [...outcomes.keys()].some(outcome => /CRASH|HANG/.test(outcome)) ? 1 : 0
 
 function readFolder(folder) {

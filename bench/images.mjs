@@ -27,13 +27,17 @@ export function picture({ rows, columns, bits, colour = false }) {
   for (let y = 0, at = 0; y < rows; y++) {
     for (let x = 0; x < columns; x++) {
       const body = ((x - columns / 2) / columns) ** 2 * 5 + ((y - rows / 2) / rows) ** 2 * 6 < 1
-      const lung = ((Math.abs(x - columns / 2) - columns / 5) / columns) ** 2 * 60 + ((y - rows / 2) / rows) ** 2 * 20 < 1
+      const lung =
+        ((Math.abs(x - columns / 2) - columns / 5) / columns) ** 2 * 60 + ((y - rows / 2) / rows) ** 2 * 20 < 1
       const soft = Math.sin(x / 19) * Math.cos(y / 23) * 0.05
       for (let c = 0; c < channels; c++) {
         state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
         const noise = ((state >> 16) / 32768 - 0.5) * 0.01
         const level = (body ? (lung ? 0.1 : 0.45) : 0.01) + soft * (body ? 1 : 0.1) + noise + c * 0.05
-        samples[at++] = Math.max(0, Math.min(range - 1, Math.round(level * range * 0.06 + (bits === 8 ? level * 100 : 0))))
+        samples[at++] = Math.max(
+          0,
+          Math.min(range - 1, Math.round(level * range * 0.06 + (bits === 8 ? level * 100 : 0))),
+        )
       }
     }
   }
@@ -52,10 +56,15 @@ function element(tag, vr, value) {
 
 /** A Part 10 file around a Pixel Data element. */
 export function file(options, transferSyntaxUid, pixelData, number = 1) {
-  const { rows, columns, bits, colour = false } = options
+  const { rows, columns, bits, colour = false, frames = 1 } = options
   const sopInstanceUid = `1.2.826.0.1.3680043.10.1.${number}`
   return Buffer.concat([
-    fileMeta({ sopClassUid: '1.2.840.10008.5.1.4.1.1.7', sopInstanceUid, transferSyntaxUid, implementationClassUid: '1.2.3.4' }),
+    fileMeta({
+      sopClassUid: '1.2.840.10008.5.1.4.1.1.7',
+      sopInstanceUid,
+      transferSyntaxUid,
+      implementationClassUid: '1.2.3.4',
+    }),
     element('00080005', 'CS', 'ISO_IR 100'),
     element('00080016', 'UI', '1.2.840.10008.5.1.4.1.1.7'),
     element('00080018', 'UI', sopInstanceUid),
@@ -67,6 +76,7 @@ export function file(options, transferSyntaxUid, pixelData, number = 1) {
     element('00280002', 'US', colour ? 3 : 1),
     element('00280004', 'CS', colour ? 'RGB' : 'MONOCHROME2'),
     ...(colour ? [element('00280006', 'US', 0)] : []),
+    ...(frames > 1 ? [element('00280008', 'IS', String(frames))] : []),
     element('00280010', 'US', rows),
     element('00280011', 'US', columns),
     element('00280100', 'US', bits > 8 ? 16 : 8),
@@ -84,6 +94,16 @@ export function uncompressed(options, number = 1) {
 }
 
 export async function htj2k(options, number = 1) {
+  return file(options, `${base}.4.201`, encapsulate([await htj2kStream(options)]), number)
+}
+
+/** One object of so many frames, all alike. */
+export async function multiFrame(options, frames) {
+  const stream = await htj2kStream(options)
+  return file({ ...options, frames }, `${base}.4.201`, encapsulate(Array(frames).fill(stream)))
+}
+
+async function htj2kStream(options) {
   const { HTJ2KEncoder } = await require('@cornerstonejs/codec-openjph/wasmjs')({ print() {} })
   const encoder = new HTJ2KEncoder()
   const samples = picture(options)
@@ -102,17 +122,18 @@ export async function htj2k(options, number = 1) {
   encoder.encode()
   const stream = Buffer.from(encoder.getEncodedBuffer())
   encoder.delete()
-  return file(options, `${base}.4.201`, encapsulate(stream), number)
+  return stream
 }
 
-function encapsulate(stream) {
-  const even = stream.length % 2 ? Buffer.concat([stream, Buffer.alloc(1)]) : stream
-  const length = Buffer.alloc(4)
-  length.writeUInt32LE(even.length)
+function encapsulate(streams) {
+  const items = streams.flatMap(stream => {
+    const header = Buffer.from('feff00e000000000', 'hex')
+    header.writeUInt32LE(stream.length + (stream.length % 2), 4)
+    return [header, stream, Buffer.alloc(stream.length % 2)]
+  })
   return Buffer.concat([
-    Buffer.from('e07f10004f420000fffffffffeff00e000000000feff00e0', 'hex'),
-    length,
-    even,
+    Buffer.from('e07f10004f420000fffffffffeff00e000000000', 'hex'),
+    ...items,
     Buffer.from('feffdde000000000', 'hex'),
   ])
 }

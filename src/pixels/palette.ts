@@ -43,7 +43,7 @@ export function applyPalette(samples: Samples, { firstMapped, red, green, blue }
   const last = red.length - 1
   for (let i = 0, at = 0; i < samples.length; i++, at += 3) {
     const index = samples[i]! - firstMapped
-    const entry = index < 0 ? 0 : index > last ? last : index
+    const entry = index < 0 ? 0 : Math.min(index, last)
     rgb[at] = red[entry]!
     rgb[at + 1] = green[entry]!
     rgb[at + 2] = blue[entry]!

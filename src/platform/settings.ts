@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
 import { parseYaml, YamlProblem } from './yaml.js'
@@ -66,7 +67,15 @@ const settingsSchema = z.strictObject({
     })
     .prefault({}),
   analysis: z
-    .strictObject({ workers: z.number().int().min(1).max(64).default(2).describe('pixel worker threads') })
+    .strictObject({
+      workers: z
+        .number()
+        .int()
+        .min(1)
+        .max(256)
+        .default(availableParallelism())
+        .describe('pixel worker threads; as many as there are cores if not set'),
+    })
     .prefault({}),
   auth: z.strictObject({ adminToken: z.string().min(16).optional() }).prefault({}),
   endpointsFile: z.string().min(1).optional(),

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Phantom, type PhantomOptions } from '../../src/cli/phantom.js'
 import { itemsOf, textOf } from '../../src/dicom/dicomJson.js'
 import { reportTree } from '../../src/results/reportTree.js'
+import { encapsulated } from '../fixtures/images.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { phantomFiles } from '../fixtures/phantom.js'
 import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
@@ -198,6 +199,31 @@ test('undecodable pixels fail the study with the reason, not the store', async (
   const detail = await followStudy(service.url, textUid(phantom))
   expect(detail.state).toBe('failed')
   expect(detail.reason).toMatch(/Pixel Data holds \d+ bytes/)
+})
+
+test('video beside a chest CT is named in the state of the study, and the CT is analysed', async () => {
+  const phantom = new Phantom({ ...small, study: 'with video' })
+  const video = instance({
+    ...freshUids(),
+    study: textUid(phantom),
+    transferSyntax: '1.2.840.10008.1.2.4.102',
+    elements: {
+      '00080060': element('00080060', 'CS', 'XC'),
+      '00100010': element('00100010', 'PN', 'Phantom^Thorax'),
+      '00100020': element('00100020', 'LO', 'PHANTOM-with video'),
+      '7FE00010': encapsulated([Buffer.alloc(64, 1)]),
+    },
+  })
+  expect((await push([...(await phantomFiles(phantom.options)), video])).status).toBe(200)
+  const detail = await followStudy(service.url, textUid(phantom))
+  expect(detail.state).toBe('completed')
+  expect(detail.evidence).toContainEqual(
+    expect.objectContaining({
+      kind: 'undecodable',
+      reason: 'not decoded, and not analysed: 1 in MPEG-4 AVC/H.264 High Profile / Level 4.1',
+    }),
+  )
+  expect(detail.analyses).toEqual([expect.objectContaining({ status: 'findings' })])
 })
 
 test('a destination that refuses holds up no other; its dead letter is seen and can be retried', async () => {

@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
@@ -23,7 +23,14 @@ interface Stored {
   elements?: Record<string, Buffer | null>
 }
 
-async function decode({ syntax, rows, columns, pixelData, bits = 16, elements = {} }: Stored): Promise<NormalizedFrame[]> {
+async function decode({
+  syntax,
+  rows,
+  columns,
+  pixelData,
+  bits = 16,
+  elements = {},
+}: Stored): Promise<NormalizedFrame[]> {
   const path = join(scratch, 'image.dcm')
   const bytes = instance({
     ...freshUids(),
@@ -53,8 +60,10 @@ describe('JPEG XL', () => {
     '/wpIIBgULQIIBAEAeAFLOGmYyoP3SSiYBCNujTEYjW0UelKMwT2IMVghBrM6XyNwH5bKsuq+LMuyDPMvyxIAAAAAAAAEAPLJAAAAAAAAAAAAAPAcAABWX8FhMAAAgChKAACARQgAsgAA8NwS'
   const grey16 =
     'AAAADEpYTCANCocKAAAAFGZ0eXBqeGwgAAAAAGp4bCAAAAAJanhsbAoAAACJanhsY/8KSCD8AMWFCAIBAMwBSzhpmMqD90somAQjjo4xWDkKPcdgB4gxeEMM5mk+GBE0QBGKKDL8o4giiiiiaPaHIoooyuVyuVwul8vlcjkMMlsEL5fL5XK5XC6Xo0gul8vlcrlcLpfL5XK5XC6Xy8G05XK5XC6Xy+VyuVwul8vlcnmDBw=='
-  const rgb = '/wpIIBBQXAgIAgEAIAFLGJOOg4MpMKJ2jI2OjER6DFaOMRiOwQMPID5gCgDcVvB9jeN2fOsz9HP2Hf+4//+7u+v/u7uzQ/ivVb1j2dPD/T+K8v8g//4='
-  const each = <T>(value: (x: number, y: number) => T) => Array.from({ length: 120 }, (_, i) => value(i % 12, Math.floor(i / 12)))
+  const rgb =
+    '/wpIIBBQXAgIAgEAIAFLGJOOg4MpMKJ2jI2OjER6DFaOMRiOwQMPID5gCgDcVvB9jeN2fOsz9HP2Hf+4//+7u+v/u7uzQ/ivVb1j2dPD/T+K8v8g//4='
+  const each = <T>(value: (x: number, y: number) => T) =>
+    Array.from({ length: 120 }, (_, i) => value(i % 12, Math.floor(i / 12)))
 
   test.each([
     ['12 bits', grey12, 12, each((x, y) => (x * 331 + y * 97) % 4096)],
@@ -75,7 +84,11 @@ describe('JPEG XL', () => {
       pixelData: encapsulated([Buffer.from(rgb, 'base64')]),
       elements: { '00280002': element('00280002', 'US', 3), '00280004': element('00280004', 'CS', 'RGB') },
     })
-    const expected = each((x, y) => [(x * 20 + y * 7) % 256, (x * 5 + y * 11 + 40) % 256, (x * 5 + y * 11 + 80) % 256]).flat()
+    const expected = each((x, y) => [
+      (x * 20 + y * 7) % 256,
+      (x * 5 + y * 11 + 40) % 256,
+      (x * 5 + y * 11 + 80) % 256,
+    ]).flat()
     expect([...frame!.samples]).toEqual(expected)
   })
 
@@ -136,7 +149,9 @@ describe('HTJ2K', () => {
       pixelData: encapsulated([await encodeHtj2k(options)]),
       elements: {
         '00280103': element('00280103', 'US', signed ? 1 : 0),
-        ...(colour ? { '00280002': element('00280002', 'US', 3), '00280004': element('00280004', 'CS', 'YBR_RCT') } : {}),
+        ...(colour
+          ? { '00280002': element('00280002', 'US', 3), '00280004': element('00280004', 'CS', 'YBR_RCT') }
+          : {}),
       },
     })
     expect([...frame!.samples]).toEqual([...picture(options)])
@@ -162,12 +177,20 @@ describe('where frames begin', () => {
 
   test.each([
     ['a fragment a frame, no offset table', (s: Buffer[]) => encapsulated(s)],
-    ['a sound offset table over split frames', (s: Buffer[]) => encapsulated(s.flatMap(split), offsets(s.flatMap(split), [0, 3, 6]))],
+    [
+      'a sound offset table over split frames',
+      (s: Buffer[]) => encapsulated(s.flatMap(split), offsets(s.flatMap(split), [0, 3, 6])),
+    ],
     ['split frames without a table', (s: Buffer[]) => encapsulated(s.flatMap(split))],
     ['split frames with a table that points anywhere', (s: Buffer[]) => encapsulated(s.flatMap(split), [0, 17, 99999])],
     ['a table with the wrong number of entries', (s: Buffer[]) => encapsulated(s, [0])],
   ])('%s', async (_, build) => {
-    const decoded = await decode({ syntax: `${t}.4.201`, ...options, elements: frames3, pixelData: build(await streams()) })
+    const decoded = await decode({
+      syntax: `${t}.4.201`,
+      ...options,
+      elements: frames3,
+      pixelData: build(await streams()),
+    })
     expect(decoded.map(frame => [...frame.samples])).toEqual([expected, expected, expected])
   })
 
@@ -237,7 +260,10 @@ describe('PALETTE COLOR', () => {
       ['00280004', element('00280004', 'CS', 'PALETTE COLOR')],
       ...[1, 2, 3].flatMap(colour => [
         [`0028110${colour}`, element(`0028110${colour}`, 'US', Buffer.from(Uint16Array.from(descriptor).buffer))],
-        [`002812${segmented ? '2' : '0'}${colour}`, element(`002812${segmented ? '2' : '0'}${colour}`, 'OW', data(colour))],
+        [
+          `002812${segmented ? '2' : '0'}${colour}`,
+          element(`002812${segmented ? '2' : '0'}${colour}`, 'OW', data(colour)),
+        ],
       ]),
     ])
   const words = (...values: number[]) => Buffer.from(Uint16Array.from(values).buffer)
@@ -252,26 +278,42 @@ describe('PALETTE COLOR', () => {
     })
 
   test('entries of 16 bits give their high bytes; values outside get the first or last', async () => {
-    const [frame] = await image([9, 10, 11, 12, 200], palette([3, 10, 16], c => words(0x1000 * c, 0x2000 * c, 0x3000 * c)))
+    const [frame] = await image(
+      [9, 10, 11, 12, 200],
+      palette([3, 10, 16], c => words(0x1000 * c, 0x2000 * c, 0x3000 * c)),
+    )
     expect([...frame!.samples]).toEqual([16, 32, 48, 16, 32, 48, 32, 64, 96, 48, 96, 144, 48, 96, 144])
     expect(frame).toMatchObject({ photometric: 'RGB', samplesPerPixel: 3, bitsStored: 8 })
   })
   test('entries of 8 bits, two to a word', async () => {
-    const [frame] = await image([0, 1, 2], palette([3, 0, 8], c => Buffer.from([c, 10 * c, 20 * c, 0])))
+    const [frame] = await image(
+      [0, 1, 2],
+      palette([3, 0, 8], c => Buffer.from([c, 10 * c, 20 * c, 0])),
+    )
     expect([...frame!.samples]).toEqual([1, 2, 3, 10, 20, 30, 20, 40, 60])
   })
   test('16 bits by the descriptor, 8 in the entries', async () => {
-    const [frame] = await image([0, 1], palette([2, 0, 16], c => words(c, 100 + c)))
+    const [frame] = await image(
+      [0, 1],
+      palette([2, 0, 16], c => words(c, 100 + c)),
+    )
     expect([...frame!.samples]).toEqual([1, 2, 3, 101, 102, 103])
   })
   test('segments: discrete, linear, indirect', async () => {
     // Two entries; a line of four up to 0x6000; then both again.
     const data = words(0, 2, 0x1000, 0x2000, 1, 4, 0x6000, 2, 2, 0, 0)
-    const [frame] = await image([0, 1, 2, 3, 4, 5, 6, 7], palette([12, 0, 16], () => data, true))
+    const [frame] = await image(
+      [0, 1, 2, 3, 4, 5, 6, 7],
+      palette([12, 0, 16], () => data, true),
+    )
     expect([...frame!.samples].filter((_, i) => i % 3 === 0)).toEqual([16, 32, 48, 64, 80, 96, 16, 32])
   })
   test.each([
-    ['no descriptor', { '00280004': element('00280004', 'CS', 'PALETTE COLOR') }, 'without Red Palette Color Lookup Table Descriptor'],
+    [
+      'no descriptor',
+      { '00280004': element('00280004', 'CS', 'PALETTE COLOR') },
+      'without Red Palette Color Lookup Table Descriptor',
+    ],
     ['too few entries', palette([256, 0, 16], () => words(1, 2)), 'too few for 256 entries'],
     ['an unknown segment', palette([4, 0, 16], () => words(7, 1, 1), true), 'segmented Red palette is corrupt'],
   ])('%s is told', async (_, elements, message) => {

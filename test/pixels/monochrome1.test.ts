@@ -83,13 +83,16 @@ function makeImage(
   const padding = lowest + random(range)
   const stored = Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? padding : lowest + random(range)))
   const pixels =
-    allocated === 8 ? Buffer.from(stored.map(v => v & 0xff)) : Buffer.from(Uint16Array.from(stored, v => v & 0xffff).buffer)
+    allocated === 8
+      ? Buffer.from(stored.map(v => v & 0xff))
+      : Buffer.from(Uint16Array.from(stored, v => v & 0xffff).buffer)
   const number = (tag: string, value: number) => element(tag, signed ? 'SS' : 'US', value)
   const slope = 0.5 + random(8) / 2
   const intercept = random(4096) - 1024
   const lutBits = 12
   const about = modality === 'rescale' ? { slope: Math.round(slope), intercept } : { slope: 1, intercept: 0 }
-  const center = modality === 'Modality LUT' ? random(4096) : Math.round((lowest + random(range)) * about.slope + about.intercept)
+  const center =
+    modality === 'Modality LUT' ? random(4096) : Math.round((lowest + random(range)) * about.slope + about.intercept)
   return instance({
     ...freshUids(),
     rows: 8,
@@ -107,7 +110,8 @@ function makeImage(
       ...(voi === 'VOI LUT'
         ? {
             '00283010': lutSequence('00283010', {
-              first: modality === 'Modality LUT' ? random(1000) : Math.max(-32768, Math.min(signed ? 30000 : 60000, center)),
+              first:
+                modality === 'Modality LUT' ? random(1000) : Math.max(-32768, Math.min(signed ? 30000 : 60000, center)),
               // The range of modality values; a Modality LUT has none below zero.
               signed: signed || center < 0,
               bits: lutBits,
@@ -147,7 +151,10 @@ function lutSequence(
   return element(
     tag,
     'SQ',
-    item([element('00283002', signed ? 'SS' : 'US', descriptor), element('00283006', 'OW', Buffer.from(entries.buffer))]),
+    item([
+      element('00283002', signed ? 'SS' : 'US', descriptor),
+      element('00283006', 'OW', Buffer.from(entries.buffer)),
+    ]),
   )
 }
 

@@ -82,7 +82,8 @@ describe('a normalized object', () => {
         'ffda0008010100003f003fffd9',
       'hex',
     )
-    const item = (body: Buffer) => Buffer.concat([Buffer.from('feff00e0', 'hex'), Buffer.from(Uint32Array.of(body.length).buffer), body])
+    const item = (body: Buffer) =>
+      Buffer.concat([Buffer.from('feff00e0', 'hex'), Buffer.from(Uint32Array.of(body.length).buffer), body])
     const even = jpeg.length % 2 ? Buffer.concat([jpeg, Buffer.alloc(1)]) : jpeg
     const { json } = await normalized(
       instance({
@@ -174,10 +175,22 @@ describe.each<[string, Record<string, Buffer | null>, string]>([
   ['High Bit below the stored bits', { '00280102': element('00280102', 'US', 5) }, 'High Bit 5 does not fit 12'],
   ['frames that overflow', { '00280008': element('00280008', 'IS', '1000000000') }, 'not a sensible number'],
   ['a negative number of frames', { '00280008': element('00280008', 'IS', '-1') }, 'not a sensible number'],
-  ['three samples of MONOCHROME2', { '00280002': element('00280002', 'US', 3) }, 'MONOCHROME2 does not go with 3 samples'],
-  ['a frame of 65535 × 65535', { '00280010': element('00280010', 'US', 65535), '00280011': element('00280011', 'US', 65535) }, 'needs more than the 1024 MiB'],
+  [
+    'three samples of MONOCHROME2',
+    { '00280002': element('00280002', 'US', 3) },
+    'MONOCHROME2 does not go with 3 samples',
+  ],
+  [
+    'a frame of 65535 × 65535',
+    { '00280010': element('00280010', 'US', 65535), '00280011': element('00280011', 'US', 65535) },
+    'needs more than the 1024 MiB',
+  ],
   ['no pixels', { '7FE00010': null }, 'the object holds no Pixel Data'],
-  ['CMYK', { '00280002': element('00280002', 'US', 4), '00280004': element('00280004', 'CS', 'CMYK') }, 'Samples per Pixel 4 is not supported'],
+  [
+    'CMYK',
+    { '00280002': element('00280002', 'US', 4), '00280004': element('00280004', 'CS', 'CMYK') },
+    'Samples per Pixel 4 is not supported',
+  ],
 ])('%s', (_, elements, message) => {
   test('is told before anything is decoded', async () => {
     writeFileSync(input, instance({ ...freshUids(), elements }))

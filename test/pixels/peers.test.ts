@@ -60,7 +60,11 @@ describe('lossy JPEG is within one of what dcmtk and gdcm decode', () => {
     ['Baseline, grey', { rows: 61, columns: 47, bits: 8 }, ['dcmcjpeg', '+eb', '$IN', '$OUT']],
     ['Extended, 8 bits', { rows: 61, columns: 47, bits: 8 }, ['dcmcjpeg', '+ee', '$IN', '$OUT']],
     ['Extended, 12 bits', { rows: 61, columns: 47, bits: 12 }, ['dcmcjpeg', '+ee', '$IN', '$OUT']],
-    ['Extended, 12 bits, three frames', { rows: 40, columns: 30, bits: 12, frames: 3 }, ['dcmcjpeg', '+ee', '$IN', '$OUT']],
+    [
+      'Extended, 12 bits, three frames',
+      { rows: 40, columns: 30, bits: 12, frames: 3 },
+      ['dcmcjpeg', '+ee', '$IN', '$OUT'],
+    ],
     ['Baseline, RGB components', colours[0]!, ['dcmcjpeg', '+eb', '+cr', '$IN', '$OUT']],
     ['Baseline, YCbCr 4:4:4', colours[0]!, ['dcmcjpeg', '+eb', '+cy', '+s4', '$IN', '$OUT']],
     ['Baseline, YCbCr 4:2:2', colours[0]!, ['dcmcjpeg', '+eb', '+cy', '+s2', '$IN', '$OUT']],
@@ -132,7 +136,11 @@ function compress(options: ImageOptions, [program, ...args]: string[]): string {
   const [input, output] = [join(scratch, 'in.dcm'), join(scratch, 'out.dcm')]
   writeFileSync(input, imageFile(options))
   rmSync(output, { force: true })
-  execFileSync(program!, args.map(arg => arg.replace('$IN', input).replace('$OUT', output)), { stdio: 'pipe' })
+  execFileSync(
+    program!,
+    args.map(arg => arg.replace('$IN', input).replace('$OUT', output)),
+    { stdio: 'pipe' },
+  )
   return output
 }
 

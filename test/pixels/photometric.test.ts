@@ -1,5 +1,11 @@
 import { expect, test } from '@jest/globals'
-import { expand422, invertMonochrome, keepStoredBits, ybrFullToRgb, ybrPartialToRgb } from '../../src/pixels/photometric.js'
+import {
+  expand422,
+  invertMonochrome,
+  keepStoredBits,
+  ybrFullToRgb,
+  ybrPartialToRgb,
+} from '../../src/pixels/photometric.js'
 
 test.each([
   [8, false, [0, 1, 255], [255, 254, 0]],
@@ -19,15 +25,18 @@ const colours: [number, number, number][] = [
   [12, 200, 99],
 ]
 
-test.each(colours)('YBR_FULL to RGB is within one of the equations of PS3.3 C.7.6.3.1.2, backwards: %d %d %d', (r, g, b) => {
-  const samples = Uint8Array.from([
-    Math.round(0.299 * r + 0.587 * g + 0.114 * b),
-    Math.min(255, Math.round(-0.168736 * r - 0.331264 * g + 0.5 * b + 128)),
-    Math.min(255, Math.round(0.5 * r - 0.418688 * g - 0.081312 * b + 128)),
-  ])
-  ybrFullToRgb(samples, 8)
-  for (const [i, value] of [r, g, b].entries()) expect(Math.abs(samples[i]! - value)).toBeLessThanOrEqual(1)
-})
+test.each(colours)(
+  'YBR_FULL to RGB is within one of the equations of PS3.3 C.7.6.3.1.2, backwards: %d %d %d',
+  (r, g, b) => {
+    const samples = Uint8Array.from([
+      Math.round(0.299 * r + 0.587 * g + 0.114 * b),
+      Math.min(255, Math.round(-0.168736 * r - 0.331264 * g + 0.5 * b + 128)),
+      Math.min(255, Math.round(0.5 * r - 0.418688 * g - 0.081312 * b + 128)),
+    ])
+    ybrFullToRgb(samples, 8)
+    for (const [i, value] of [r, g, b].entries()) expect(Math.abs(samples[i]! - value)).toBeLessThanOrEqual(1)
+  },
+)
 
 test.each(colours)('YBR_PARTIAL to RGB is within two of its equations, backwards: %d %d %d', (r, g, b) => {
   const samples = Uint8Array.from([

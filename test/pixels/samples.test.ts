@@ -59,10 +59,12 @@ const padded: Readonly<Record<string, number>> = {
 /** Decided otherwise than by the manifest, and why. */
 const decided: Readonly<Record<string, string>> = {
   [pydicom('ExplVR_BigEnd.dcm')]: 'hashed as stored, by plane; test below',
-  [pydicom('J2K_pixelrep_mismatch.dcm')]: 'unsigned code stream, Pixel Representation 1: the attribute decides; test below',
+  [pydicom('J2K_pixelrep_mismatch.dcm')]:
+    'unsigned code stream, Pixel Representation 1: the attribute decides; test below',
   [pydicom('SC_rgb_rle_16bit.dcm')]: 'gdcm and dcmtk disagree; ours is dcmtk’s (peers.test.ts)',
   [pydicom('SC_rgb_rle_32bit.dcm')]: 'gdcm and dcmtk disagree; ours is dcmtk’s (peers.test.ts)',
-  'wg04/RG3_JPLY.dcm': '12 bits in the stream, 10 by the attribute, gdcm and dcmtk disagree; ours is dcmtk’s (peers.test.ts)',
+  'wg04/RG3_JPLY.dcm':
+    '12 bits in the stream, 10 by the attribute, gdcm and dcmtk disagree; ours is dcmtk’s (peers.test.ts)',
 }
 
 describe('every sample file decodes to the hash of the manifest, or does what is written here', () => {

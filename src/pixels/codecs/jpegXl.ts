@@ -72,7 +72,8 @@ function readPrecision(stream: Buffer): number {
   if (bits.read(1) === 1) {
     bits.read(3) // orientation
     if (bits.read(1) === 1) bits.skipSize() // intrinsic size
-    if (bits.read(1) === 1 || bits.read(1) === 1) throw new PixelProblem('JPEG XL with a preview or animation is not decoded')
+    if (bits.read(1) === 1 || bits.read(1) === 1)
+      throw new PixelProblem('JPEG XL with a preview or animation is not decoded')
   }
   if (bits.read(1) === 1) throw new PixelProblem('JPEG XL of floating point samples is not decoded')
   const precision = bits.choose([8, 10, 12, { bits: 6, offset: 1 }])
@@ -91,7 +92,8 @@ class HeaderBits {
 
   read(count: number): number {
     let value = 0
-    for (let i = 0; i < count; i++, this.at++) value += (((this.bytes[this.at >> 3] ?? 0) >> (this.at & 7)) & 1) * 2 ** i
+    for (let i = 0; i < count; i++, this.at++)
+      value += (((this.bytes[this.at >> 3] ?? 0) >> (this.at & 7)) & 1) * 2 ** i
     return value
   }
 

@@ -40,7 +40,7 @@ export function inverseDct(
     transform(workspace, y * 8, 1, workspace, y * 8, 1, constBits + pass1Bits + 3)
     for (let x = 0; x < 8; x++) {
       const value = workspace[y * 8 + x]! + centre
-      samples[at + y * stride + x] = value < 0 ? 0 : value > max ? max : value
+      samples[at + y * stride + x] = value < 0 ? 0 : Math.min(value, max)
     }
   }
 }

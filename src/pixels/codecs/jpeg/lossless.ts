@@ -67,14 +67,7 @@ function decodeRow(
     return { index, table: dc }
   })
   if (parts.length === 1 && count === 1 && (firstRow || scan.selection === 1)) {
-    decodePlainRow(
-      reader,
-      parts[0]!.table,
-      samples,
-      start,
-      jpeg.columns,
-      firstRow ? origin : samples[start - width]!,
-    )
+    decodePlainRow(reader, parts[0]!.table, samples, start, jpeg.columns, firstRow ? origin : samples[start - width]!)
     return
   }
   for (let column = 0; column < jpeg.columns; column++) {
