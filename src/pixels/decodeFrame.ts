@@ -56,6 +56,7 @@ export async function decodeFrame(
     ? await codecFor(header.transferSyntax)(bytes, image, { raw: keepPhotometric })
     : nativeSamples(bytes, image, bitOffset)
   if (encapsulated) changes.push(`decompressed from ${name}`)
+  changes.push(...(decoded.disagreements ?? []))
   const overlays = new Map(overlayBits.map(bit => [bit, bitPlane(decoded.samples, bit)]))
   const { samples, bitsStored } = storedSamples(decoded, image, keepPhotometric, encapsulated, changes)
 
@@ -106,6 +107,8 @@ function storedSamples(
   const precision = Math.min(decoded.precision, container)
   const bitsStored = Math.min(precision, image.bitsStored)
   if (precision < image.bitsStored) changes.push(`Bits Stored ${image.bitsStored} to the code stream's ${precision}`)
+  if (precision > image.bitsStored && isCodeStream)
+    changes.push(`the code stream has ${precision} bits; Bits Stored ${image.bitsStored} is believed`)
   if (container !== image.bitsAllocated) changes.push(`Bits Allocated ${image.bitsAllocated} to ${container}`)
   if (keepPhotometric) {
     // As a decompressor leaves them: all bits of the stream, with their sign.

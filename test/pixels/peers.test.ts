@@ -99,6 +99,17 @@ describe('where gdcm and dcmtk disagree ours is what dcmtk decodes', () => {
   }
 })
 
+peerTest('a JPEG stream of RGB components that is labelled YBR_FULL_422 keeps its colours', async () => {
+  const path = compress(colours[0]!, ['dcmcjpeg', '+eb', '+cr', '$IN', '$OUT'])
+  const truth = await decodeAll(path)
+  execFileSync('dcmodify', ['-nb', '-m', 'PhotometricInterpretation=YBR_FULL_422', path], { stdio: 'ignore' })
+  const output = join(scratch, 'colours.dcm')
+  const { changes, photometric } = await normalizeFile(path, output)
+  expect(photometric).toEqual({ from: 'YBR_FULL_422', to: 'RGB' })
+  expect(changes).toContain('the JPEG stream holds RGB, not YBR_FULL_422: the stream is believed')
+  expect(await decodeAll(output)).toEqual(truth)
+})
+
 peerTest('planes that gdcm compressed apart are put together', async () => {
   const path = compress(colours[1]!, ['gdcmconv', '--rle', '$IN', '$OUT'])
   expect(await decodeAll(path)).toEqual([...picture(colours[1]!)])

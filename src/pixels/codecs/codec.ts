@@ -12,6 +12,8 @@ export interface DecodedFrame {
   /** What the samples are, where the code stream or its decoder decides that and not the attribute. */
   colour?: 'RGB' | 'YBR_FULL'
   planarConfiguration: 0 | 1
+  /** Where the code stream and the attributes disagree, and which is believed, in words. */
+  disagreements?: string[]
   /** Set where the transfer syntax leaves open whether the code stream is lossy. */
   lossy?: boolean
 }

@@ -25,12 +25,17 @@ export async function decodeJpeg(
   if (header.process === 3) return decodeJpegLossless(stream) // knows no colour: the attribute decides
   const colour = header.components.length === 3 ? colourOf(header, image) : undefined
   if (header.precision > 8) {
-    return { ...decodeJpegSequential(stream), ...(colour ? { colour } : {}) }
+    return { ...decodeJpegSequential(stream), ...(colour ? { colour, ...disagreement(colour, image) } : {}) }
   }
   if (!colour) return turboDecode(stream)
   const toRgb = colour === 'YBR_FULL' && !options.raw
   const decoded = await turboDecode(withColourTransform(stream, toRgb ? 1 : 0))
-  return { ...decoded, colour: toRgb ? 'RGB' : colour }
+  return { ...decoded, colour: toRgb ? 'RGB' : colour, ...disagreement(colour, image) }
+}
+
+function disagreement(colour: 'RGB' | 'YBR_FULL', image: ImageDescription): { disagreements?: string[] } {
+  if ((colour === 'RGB') === (image.photometric === 'RGB')) return {}
+  return { disagreements: [`the JPEG stream holds ${colour}, not ${image.photometric}: the stream is believed`] }
 }
 
 function turboDecode(stream: Buffer): Promise<DecodedFrame> {

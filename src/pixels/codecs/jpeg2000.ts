@@ -47,6 +47,7 @@ async function decode(
       precision: bitsPerSample,
       ...colourOf(coding, siz.components, image),
       ...(coding ? { lossy: !coding.reversible } : {}),
+      ...disagreementAboutSign(siz.signed, image),
       planarConfiguration: 0,
     }
   })
@@ -85,7 +86,14 @@ function readSiz(codeStream: Buffer) {
     columns: codeStream.readUInt32BE(at + 2) - codeStream.readUInt32BE(at + 10),
     rows: codeStream.readUInt32BE(at + 6) - codeStream.readUInt32BE(at + 14),
     components: codeStream.readUInt16BE(at + 34),
+    signed: (codeStream[at + 36]! & 0x80) !== 0,
   }
+}
+
+function disagreementAboutSign(signed: boolean, image: ImageDescription): { disagreements?: string[] } {
+  if (signed === image.signed || image.samplesPerPixel === 3) return {}
+  const [stream, attribute] = signed ? ['signed', 0] : ['unsigned', 1]
+  return { disagreements: [`the code stream is ${stream}; Pixel Representation ${attribute} is believed`] }
 }
 
 interface Coding {
