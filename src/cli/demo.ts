@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { request } from 'undici'
 import type { StudyDetail } from '../admin/queries.js'
 import { readPart10Header } from '../dicom/part10.js'
+import { sopClass } from '../dicom/sopClasses.js'
 import { startService } from '../main.js'
 import { loadEndpoints } from '../platform/endpoints.js'
 import { createLog } from '../platform/log.js'
@@ -88,9 +89,14 @@ async function showStudy(url: string, uid: string, sources: readonly string[], f
     const path = `${url}/dicom-web/studies/${uid}/series/${result.seriesInstanceUid}/instances/${result.sopInstanceUid}`
     const { statusCode, body } = await request(path, { headers: { Accept: 'application/dicom' } })
     const bytes = Buffer.from(await body.arrayBuffer())
-    if (statusCode !== 200) throw new Error(`the report could not be fetched (${statusCode})`)
-    const file = join(folder, `sr-${result.sopInstanceUid}.dcm`)
+    if (statusCode !== 200) throw new Error(`a result could not be fetched (${statusCode})`)
+    const isReport = result.sopClassUid === sopClass.comprehensive3dSr
+    const file = join(folder, `${isReport ? 'sr' : 'seg'}-${result.sopInstanceUid}.dcm`)
     await writeFile(file, bytes)
+    if (!isReport) {
+      console.log(`SEG          ${file}`)
+      continue
+    }
     const header = readPart10Header(bytes, true)
     if (header.outcome !== 'header') throw new Error('the report that was fetched cannot be read')
     console.log(`\n${reportTree(header.header.json).join('\n')}\n`)

@@ -19,6 +19,14 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     summary: 'normalize IN OUT [--json] [--keep-photometric]   decodes a file, or a folder of files',
     run: async args => (await import('./normalize.js')).normalize(args),
   },
+  report: {
+    summary: 'report FINDINGS.json IMAGES… -o OUT       writes the DICOM results of a Findings document',
+    run: async args => (await import('./report.js')).report(args),
+  },
+  show: {
+    summary: 'show FILE…                                prints Structured Reports as trees',
+    run: async args => (await import('./show.js')).show(args),
+  },
   doctor: {
     summary: 'doctor [--config FILE]                    checks the environment and every endpoint',
     run: async args => (await import('./doctor.js')).doctor(args),

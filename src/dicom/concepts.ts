@@ -41,6 +41,7 @@ export const concepts = {
   algorithmName: dcm('111001', 'Algorithm Name'),
   algorithmVersion: dcm('111003', 'Algorithm Version'),
   algorithmParameters: dcm('111002', 'Algorithm Parameters'),
+  artificialIntelligence: dcm('123110', 'Artificial Intelligence'), // CID 7162
   measurementGroup: dcm('125007', 'Measurement Group'),
   trackingIdentifier: dcm('112039', 'Tracking Identifier'),
   trackingUid: dcm('112040', 'Tracking Unique Identifier'),
@@ -49,6 +50,10 @@ export const concepts = {
   findingSite: sct('363698007', 'Finding Site'),
   laterality: sct('272741003', 'Laterality'),
   imageRegion: dcm('111030', 'Image Region'),
+  referencedSegment: dcm('121191', 'Referenced Segment'),
+  sourceSeriesForSegmentation: dcm('121232', 'Source series for segmentation'),
+  sourceImageForProcessing: dcm('121322', 'Source image for image processing operation'), // CID 7202
+  segmentation: dcm('113076', 'Segmentation'), // CID 7203
   sourceOfMeasurement: dcm('121112', 'Source of Measurement'),
   measurementMethod: sct('370129005', 'Measurement Method'),
   derivation: dcm('121401', 'Derivation'),

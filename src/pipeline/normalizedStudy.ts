@@ -6,7 +6,8 @@ import type {
   Vec3,
 } from '../analysis/normalizedStudy.js'
 import { instancesOfRevision, type StoredInstance } from '../archive/index.js'
-import { type DicomJson, itemsOf, numberOf, numbersOf, textOf, textsOf } from '../dicom/dicomJson.js'
+import { type DicomJson, numberOf, numbersOf, textOf, textsOf } from '../dicom/dicomJson.js'
+import { macroOf } from '../dicom/functionalGroups.js'
 import { withoutPrivateElements } from '../dicom/privateElements.js'
 import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
 import { isDecodable } from '../pixels/codecs/index.js'
@@ -81,13 +82,6 @@ function imagesOf(instance: StoredInstance, { blobs, pixels }: PipelineContext):
       },
     }
   })
-}
-
-/** The item that says something of one frame: its functional group's, the shared one's, or the data set itself (PS3.3 C.7.6.16). */
-function macroOf(header: DicomJson, frame: number, sequence: string): DicomJson {
-  const own = itemsOf(header, '52009230')[frame]
-  const shared = itemsOf(header, '52009229')[0]
-  return (own && itemsOf(own, sequence)[0]) ?? (shared && itemsOf(shared, sequence)[0]) ?? header
 }
 
 function rescaleOf(header: DicomJson, frame: number): NormalizedImage['rescale'] {

@@ -13,7 +13,9 @@ import { deriveUid } from '../dicom/uid.js'
 import { type Queryable, type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import type { ResultContext } from '../results/resultContext.js'
-import { type ResultObject, structuredReport } from '../results/structuredReport.js'
+import type { ResultObject } from '../results/resultObject.js'
+import { segmentations } from '../results/segmentation.js'
+import { structuredReport } from '../results/structuredReport.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
 
 /** Writes the findings as DICOM objects into the archive and queues them for their destinations. */
@@ -31,7 +33,7 @@ export async function report(
   )
   const analysis = rows[0]!
   const predecessor = await findPredecessor(database, study, revision, analysis)
-  const result = structuredReport(analysis.findings, {
+  const resultContext: ResultContext = {
     studyInstanceUid: study,
     revision,
     route: analysis.route,
@@ -41,18 +43,26 @@ export async function report(
     deviceSerialNumber: context.deviceSerialNumber,
     softwareVersion: context.softwareVersion,
     ...(predecessor ? { predecessor } : {}),
-  })
-  const key = await keepBlob(result.bytes, context)
+  }
+  const route = context.endpoints.routes.find(entry => entry.name === analysis.route)
+  const segmented = route?.results.includes('seg') ? segmentations(analysis.findings, resultContext) : []
+  // The report refers to the segmentations: they come first, here and on the way to the destinations.
+  const results = [...segmented, structuredReport(analysis.findings, resultContext, segmented)]
+  const keys = await Promise.all(results.map(result => keepBlob(result.bytes, context)))
   const stored = await transaction(database, async tx => {
     const now = await findRevision(tx, study, revision, true)
-    if (now?.state !== 'reporting') return false
-    const [outcome] = await indexInstances(tx, [toIndex(result, key, revision)])
-    if (outcome?.outcome === 'refused') throw new Error(`the report could not be indexed: ${outcome.detail}`)
-    await queueDeliveries(tx, study, revision, result, analysis.route, context)
-    return outcome?.outcome === 'stored'
+    if (now?.state !== 'reporting') return results.map(() => false)
+    const outcomes = await indexInstances(
+      tx,
+      results.map((result, i) => toIndex(result, keys[i]!, revision)),
+    )
+    const refused = outcomes.find(outcome => outcome.outcome === 'refused')
+    if (refused) throw new Error(`a result could not be indexed: ${refused.detail}`)
+    await queueDeliveries(tx, study, revision, results, route?.deliverTo ?? [])
+    return outcomes.map(outcome => outcome.outcome === 'stored')
   })
-  if (!stored) await blobs.remove(key)
-  job.log.info('report written', { revision, sr: result.sopInstanceUid })
+  await Promise.all(keys.filter((_, i) => !stored[i]).map(key => blobs.remove(key)))
+  job.log.info('results written', { revision, sr: results.at(-1)!.sopInstanceUid, segmentations: segmented.length })
 }
 
 async function findPredecessor(
@@ -101,18 +111,18 @@ async function queueDeliveries(
   tx: Transaction,
   study: string,
   revision: number,
-  result: ResultObject,
-  routeName: string,
-  { endpoints }: PipelineContext,
+  results: readonly ResultObject[],
+  destinations: readonly string[],
 ): Promise<void> {
-  const destinations = endpoints.routes.find(route => route.name === routeName)?.deliverTo ?? []
   if (destinations.length === 0)
     return changeState(tx, study, revision, 'completed', { reason: 'results are in the archive' })
   await changeState(tx, study, revision, 'delivering', { destinations })
   const { rows } = await tx.query<{ id: number; destination: string }>(
     `insert into delivery (study_instance_uid, revision, sop_instance_uid, destination)
-     select $1, $2, $3, unnest($4::text[]) on conflict do nothing returning id, destination`,
-    [study, revision, result.sopInstanceUid, destinations],
+     select $1, $2, object, destination
+       from unnest($3::text[]) with ordinality o(object, n), unnest($4::text[]) destination order by n
+         on conflict do nothing returning id, destination`,
+    [study, revision, results.map(result => result.sopInstanceUid), destinations],
   )
   for (const { id, destination } of rows) {
     await addJob(tx, 'deliver', { delivery: id }, { key: `deliver:${id}`, queue: deliveryQueue(destination, id) })

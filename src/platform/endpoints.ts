@@ -47,7 +47,8 @@ const route = z.strictObject({
     })
     .prefault({}),
   analysis: z.strictObject({ primary: name }),
-  results: z.array(z.enum(['sr'])).default(['sr']),
+  /** What is written: the Structured Report always, Segmentations of findings that have a mask if wanted. */
+  results: z.array(z.enum(['sr', 'seg'])).default(['sr', 'seg']),
   deliverTo: z.array(name).default([]),
 })
 
@@ -102,7 +103,7 @@ const defaultRoute: Route = {
   name: 'default',
   match: {},
   analysis: { primary: 'reference' },
-  results: ['sr'],
+  results: ['sr', 'seg'],
   deliverTo: [],
 }
 

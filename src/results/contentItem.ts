@@ -17,6 +17,8 @@ export interface SopReference {
   sopClassUid: string
   sopInstanceUid: string
   frame?: number
+  /** Referenced Segment Number, where a Segmentation is referred to. */
+  segment?: number
 }
 
 type Value =
@@ -129,6 +131,7 @@ function valueJson(value: Value): DicomJson {
               '00081150': { vr: 'UI', Value: [value.image.sopClassUid] },
               '00081155': { vr: 'UI', Value: [value.image.sopInstanceUid] },
               ...(value.image.frame ? { '00081160': { vr: 'IS', Value: [String(value.image.frame)] } } : {}),
+              ...(value.image.segment ? { '0062000B': { vr: 'US', Value: [value.image.segment] } } : {}),
             },
           ],
         },

@@ -16,8 +16,19 @@ import {
 } from './contentItem.js'
 import type { ResultContext, SourceInstance } from './resultContext.js'
 
+/** A segment that shows a finding, by the finding's tracking UID. */
+export interface SegmentReference extends SopReference {
+  segment: number
+  /** Series of the images that were segmented. */
+  sourceSeries: string
+}
+
 /** Imaging Measurement Report, TID 1500 of PS3.16. */
-export function measurementReport(findings: Findings, context: ResultContext): ContentItem {
+export function measurementReport(
+  findings: Findings,
+  context: ResultContext,
+  segments: ReadonlyMap<string, SegmentReference> = new Map(),
+): ContentItem {
   const sources = new Map(context.sources.map(source => [source.sopInstanceUid, source]))
   return container(undefined, c.imagingMeasurementReport, '1500')(
     code('HAS CONCEPT MOD', c.language, c.englishUs)(), // TID 1204
@@ -26,7 +37,7 @@ export function measurementReport(findings: Findings, context: ResultContext): C
     imageLibrary(context.sources),
     container('CONTAINS', c.imagingMeasurements)(
       ...algorithmIdentification(findings),
-      ...findings.items.map(finding => measurementGroup(finding, sources)),
+      ...findings.items.flatMap(finding => measurementGroups(finding, sources, segments.get(finding.trackingUid))),
     ),
     qualitativeEvaluations(findings),
   )
@@ -90,6 +101,38 @@ function algorithmIdentification({ algorithm }: Findings): ContentItem[] {
   ]
 }
 
+/** Quantities of the whole lesion, which belong to its segment; all others are measured in a plane. */
+const volumetric: ReadonlySet<string> = new Set([c.volume.value, c.attenuation.value])
+
+/**
+ * The groups of one finding, under one tracking UID. With a segment: a planar group with the outline of the key slice, which is what viewers draw,
+ * and a volumetric one that refers to the segment. A template allows one kind of geometry in a group, hence two.
+ */
+function measurementGroups(
+  finding: Finding,
+  sources: ReadonlyMap<string, SourceInstance>,
+  segment: SegmentReference | undefined,
+): ContentItem[] {
+  const ofVolume = finding.measurements.filter(({ quantity }) => volumetric.has(quantity.value))
+  const inPlane = finding.measurements.filter(({ quantity }) => !volumetric.has(quantity.value))
+  if (!segment || finding.regions.length === 0 || ofVolume.length === 0 || inPlane.length === 0)
+    return [measurementGroup(finding, sources)]
+  return [
+    measurementGroup({ ...finding, regions: finding.regions.slice(0, 1), measurements: inPlane }, sources),
+    volumetricGroup({ ...finding, measurements: ofVolume }, segment),
+  ]
+}
+
+/** TID 1411 with a Referenced Segment. The series stands after the tracking UID: viewers take the first UIDREF for that. */
+function volumetricGroup(finding: Finding, { segment, sourceSeries, ...reference }: SegmentReference): ContentItem {
+  return container('CONTAINS', c.measurementGroup, '1411')(
+    ...headOf(finding),
+    image('CONTAINS', c.referencedSegment, { ...reference, segment })(),
+    uidref('CONTAINS', c.sourceSeriesForSegmentation, sourceSeries)(),
+    ...tailOf(finding),
+  )
+}
+
 /** TID 1411 (volumetric) for outlines on several slices, TID 1410 (planar) for one outline, TID 1501 without outlines. */
 function measurementGroup(finding: Finding, sources: ReadonlyMap<string, SourceInstance>): ContentItem {
   const template = finding.regions.length > 1 ? '1411' : finding.regions.length === 1 ? '1410' : '1501'
@@ -98,18 +141,35 @@ function measurementGroup(finding: Finding, sources: ReadonlyMap<string, SourceI
     if (!source) throw new Error('a finding refers to an image that was not analysed')
     return { ...referenceTo(source), ...(reference.frame ? { frame: reference.frame } : {}) }
   }
-  // The tracking UID must be the group's first UIDREF, and each item must have a name: viewers rely on both.
   return container('CONTAINS', c.measurementGroup, template)(
-    text('HAS OBS CONTEXT', c.trackingIdentifier, finding.trackingIdentifier)(),
-    uidref('HAS OBS CONTEXT', c.trackingUid, finding.trackingUid)(),
-    ...(finding.category ? [code('CONTAINS', c.findingCategory, finding.category)()] : []),
-    code('CONTAINS', c.finding, finding.type)(),
+    ...headOf(finding),
     ...finding.regions.map(region =>
       polyline('CONTAINS', c.imageRegion, region.points)(image('SELECTED FROM', undefined, find(region))()),
     ),
     ...(finding.regions.length === 0 ? (finding.sources ?? []) : []).map(source =>
       image('CONTAINS', c.sourceOfMeasurement, find(source))(),
     ),
+    ...tailOf(finding),
+    ...(finding.probability === undefined
+      ? []
+      : [num('CONTAINS', c.certaintyOfFinding, finding.probability * 100, c.percent)()]),
+    ...finding.evaluations.map(({ name, value }) => code('CONTAINS', name, value)()),
+  )
+}
+
+/** The tracking UID must be the group's first UIDREF, and each item must have a name: viewers rely on both. */
+function headOf(finding: Finding): ContentItem[] {
+  return [
+    text('HAS OBS CONTEXT', c.trackingIdentifier, finding.trackingIdentifier)(),
+    uidref('HAS OBS CONTEXT', c.trackingUid, finding.trackingUid)(),
+    ...(finding.category ? [code('CONTAINS', c.findingCategory, finding.category)()] : []),
+    code('CONTAINS', c.finding, finding.type)(),
+  ]
+}
+
+/** Finding site and measurements, TID 1419. */
+function tailOf(finding: Finding): ContentItem[] {
+  return [
     ...(finding.site
       ? [
           code(
@@ -130,11 +190,7 @@ function measurementGroup(finding: Finding, sources: ReadonlyMap<string, SourceI
         ...(derivation ? [code('HAS CONCEPT MOD', c.derivation, derivation)()] : []),
       ),
     ),
-    ...(finding.probability === undefined
-      ? []
-      : [num('CONTAINS', c.certaintyOfFinding, finding.probability * 100, c.percent)()]),
-    ...finding.evaluations.map(({ name, value }) => code('CONTAINS', name, value)()),
-  )
+  ]
 }
 
 /** What was looked for and whether it is there. Absence is only said when everything could be looked at. */

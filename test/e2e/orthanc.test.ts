@@ -70,9 +70,14 @@ async function pushFromOrthanc(files: readonly Buffer[]): Promise<string> {
   return header.header.studyInstanceUid
 }
 
-/** Finds the study's report in Orthanc by QIDO-RS and fetches it by WADO-RS. */
-async function reportsInOrthanc(study: string): Promise<Buffer[]> {
-  const { json } = await http('GET', `${pacs}/dicom-web/studies/${study}/instances?Modality=SR&includefield=all`)
+const reportsInOrthanc = (study: string) => resultsInOrthanc(study, 'SR')
+
+/** Finds the study's results in Orthanc by QIDO-RS and fetches them by WADO-RS. */
+async function resultsInOrthanc(study: string, modality: 'SR' | 'SEG'): Promise<Buffer[]> {
+  const { json } = await http(
+    'GET',
+    `${pacs}/dicom-web/studies/${study}/instances?Modality=${modality}&includefield=all`,
+  )
   return Promise.all(
     (json as Record<string, { Value: string[] }>[]).map(async found => {
       const url = `${pacs}/dicom-web/studies/${study}/series/${found['0020000E']!.Value[0]}/instances/${found['00080018']!.Value[0]}`
@@ -114,8 +119,11 @@ describe('Orthanc as PACS', () => {
     expect(detail).toMatchObject({ state: 'completed', instances: 100 })
     const reports = await reportsInOrthanc(study)
     expect(reports).toHaveLength(1)
-    expect(detail.results.map(r => r.bytes)).toEqual([reports[0]!.length])
+    const segmentation = await resultsInOrthanc(study, 'SEG')
+    expect(segmentation).toHaveLength(1)
+    expect(new Set(detail.results.map(r => r.bytes))).toEqual(new Set([reports[0]!.length, segmentation[0]!.length]))
     expectValid(reports[0]!)
+    expectValid(segmentation[0]!)
   })
 
   testWhere(hasOrthanc && hasSamples, 'Orthanc or the sample files are absent')('real slices of chest CT', async () => {

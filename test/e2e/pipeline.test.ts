@@ -90,11 +90,10 @@ describe('a chest CT pushed by STOW-RS', () => {
       'analyzing',
       'reporting',
       'delivering',
-      'delivered',
-      'delivered',
+      ...Array(4).fill('delivered'), // report and segmentation, to two destinations
       'completed',
     ])
-    expect(detail.deliveries.map(d => d.state)).toEqual(['delivered', 'delivered'])
+    expect(detail.deliveries.map(d => d.state)).toEqual(Array(4).fill('delivered'))
 
     const [report] = await fetchSr(pacs.url, study)
     const tree = reportTree(report!).join('\n')
@@ -104,7 +103,7 @@ describe('a chest CT pushed by STOW-RS', () => {
     expect(textOf(report!, '0040A496')).toBe('PRELIMINARY')
     expect(tree).toMatch(/not for diagnosis/)
     const written = readdirSync(join(folder, study))
-    expect(written).toHaveLength(1)
+    expect(written).toHaveLength(2)
     expect(
       readFileSync(join(folder, study, written[0]!))
         .subarray(128, 132)
