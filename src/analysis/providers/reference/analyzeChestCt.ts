@@ -1,5 +1,6 @@
 import { type Lungs, segmentLungs } from './lungs.js'
 import { findNodules, type Nodule } from './nodules.js'
+import { outlineOf } from './outline.js'
 import { type Volume, voxelVolume } from './volume.js'
 
 export interface LungMeasurements {
@@ -10,6 +11,9 @@ export interface LungMeasurements {
   meanDensity: number
   /** Share of the lung below −950 HU, percent (emphysema index, P.A. Gevenois et al., Am J Respir Crit Care Med 154, 1996). */
   lowAttenuationArea: number
+  /** The slice, from 0, on which the lung is largest, and its outline there in pixel corners. */
+  keySlice: number
+  outline: [number, number][]
 }
 
 export interface ChestCtResult {
@@ -44,8 +48,38 @@ function measureLungs(volume: Volume, lungs: Lungs): LungMeasurements[] {
     const lung = i + 1
     const voxels = count[lung]!
     if (voxels === 0) return []
+    const keySlice = largestSlice(volume, lungs, lung)
     return [
-      { side, volume: voxels * mL, meanDensity: sum[lung]! / voxels, lowAttenuationArea: (100 * low[lung]!) / voxels },
+      {
+        side,
+        volume: voxels * mL,
+        meanDensity: sum[lung]! / voxels,
+        lowAttenuationArea: (100 * low[lung]!) / voxels,
+        keySlice,
+        outline: outlineOf(runsOf(volume, lungs, lung, keySlice)),
+      },
     ]
   })
+}
+
+/** The slice on which a lung has most voxels. */
+function largestSlice({ width, height, depth }: Volume, { mask }: Lungs, lung: number): number {
+  const area = new Uint32Array(depth)
+  for (let i = 0; i < mask.length; i++) if (mask[i] === lung) area[Math.floor(i / (width * height))]!++
+  return area.indexOf(area.reduce((most, value) => Math.max(most, value), 0))
+}
+
+function runsOf({ width, height }: Volume, { mask }: Lungs, lung: number, slice: number) {
+  const runs: { row: number; column: number; length: number }[] = []
+  for (let row = 0; row < height; row++) {
+    const start = (slice * height + row) * width
+    for (let column = 0; column < width; column++) {
+      if (mask[start + column] !== lung) continue
+      let end = column + 1
+      while (end < width && mask[start + end] === lung) end++
+      runs.push({ row, column, length: end - column })
+      column = end
+    }
+  }
+  return runs
 }

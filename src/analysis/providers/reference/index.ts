@@ -199,8 +199,7 @@ function lungFinding(lung: LungMeasurements, series: string, stack: Stack): Find
     type: c.lung,
     site: c.lung,
     laterality: lung.side === 'left' ? c.left : c.right,
-    regions: [],
-    sources: [referenceTo(stack.images[stack.images.length >> 1]!)],
+    regions: [{ ...referenceTo(stack.images[lung.keySlice]!), points: lung.outline }],
     measurements: [
       measurement(c.volume, lung.volume, c.milliliter, c.segmentedVoxels),
       { ...measurement(c.attenuation, lung.meanDensity, c.hounsfield, c.voxelMean), derivation: c.mean },
