@@ -1,3 +1,5 @@
+import type { DataSet } from 'dicom-parser'
+
 /**
  * Text of a data set, from its Specific Character Set (0008,0005), PS3.3 C.12.1.1.2 and PS3.5 6.1.
  * Undecodable bytes become U+FFFD; the stored bytes stay as they are.
@@ -66,6 +68,16 @@ const initialG1: Readonly<Record<string, Encoding>> = {
   'ISO 2022 IR 166': 'windows-874',
   'ISO 2022 IR 203': 'iso-8859-15',
   'ISO 2022 IR 149': 'euc-kr', // written without escape by some senders
+}
+
+/** The character set that a parsed data set declares, or, within a sequence, that of the data set around it. */
+export function characterSetOf(dataSet: DataSet, inherited?: CharacterSet): CharacterSet {
+  const declared = dataSet.elements.x00080005
+  if (!declared && inherited) return inherited
+  if (!declared || declared.length === 0) return characterSet([])
+  const bytes = dataSet.byteArray.subarray(declared.dataOffset, declared.dataOffset + declared.length)
+  const terms = Buffer.from(bytes).toString('latin1').split('\\')
+  return characterSet(terms.map(term => term.trim()))
 }
 
 /** @param terms the values of Specific Character Set; none means the default repertoire */

@@ -1,6 +1,7 @@
 import type { DataSet, Element } from 'dicom-parser'
-import { type CharacterSet, characterSet } from './characterSet.js'
+import { type CharacterSet, characterSetOf } from './characterSet.js'
 import { vrOf } from './dictionary.js'
+import { isPrivate, isPrivateCreator, privateBlockOf } from './privateElements.js'
 
 /** New content of an attribute: its bytes in Little Endian, padded to even length by the writer. `undefined` removes it. */
 export type Replacement = { vr: string; bytes: Uint8Array } | undefined
@@ -70,14 +71,13 @@ function encodeElements(
   const replacements = rewriting.replacements.get(path)
   const present = new Map(Object.values(dataSet.elements).map(element => [element.tag.slice(1).toUpperCase(), element]))
   const tags = new Set([...present.keys(), ...(replacements?.keys() ?? [])])
-  const declared = dataSet.elements.x00080005
-  const charset = declared || !inherited ? characterSet(termsOf(dataSet, declared)) : inherited
+  const charset = characterSetOf(dataSet, inherited)
   const kept = rewriting.privateCreators ? privateBlocks(dataSet, rewriting.privateCreators, charset) : undefined
   if (rewriting.utf8 && path === '') tags.add('00080005')
   const out: Buffer[] = []
   for (const tag of [...tags].sort()) {
     if (tag.endsWith('0000') || tag.startsWith('FFFE')) continue
-    if (kept && isPrivate(tag) && !kept.has(blockOf(tag))) continue
+    if (kept && isPrivate(tag) && !kept.has(privateBlockOf(tag))) continue
     if (rewriting.utf8 && tag === '00080005') {
       if (path === '') out.push(...encodeReplacement(tag, { vr: 'CS', bytes: Buffer.from('ISO_IR 192') }))
     } else if (replacements?.has(tag)) out.push(...encodeReplacement(tag, replacements.get(tag)))
@@ -130,32 +130,14 @@ function paddingOf(vr: string): number {
   return ['UI', 'OB', 'OW', 'OF', 'OD', 'OL', 'OV', 'UN'].includes(vr) ? 0 : 0x20
 }
 
-function termsOf(dataSet: DataSet, element: Element | undefined): string[] {
-  if (!element || element.length === 0) return []
-  const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
-  return Buffer.from(bytes)
-    .toString('latin1')
-    .split('\\')
-    .map(term => term.trim())
-}
-
-function isPrivate(tag: string): boolean {
-  return (Number.parseInt(tag[3]!, 16) & 1) === 1
-}
-
-/** Group and block of a private element or of its creator: `0009.10` (PS3.5 7.8.1). */
-function blockOf(tag: string): string {
-  return `${tag.slice(0, 4)}.${tag.startsWith('00', 4) ? tag.slice(6) : tag.slice(4, 6)}`
-}
-
 /** The private blocks of a data set that one of `creators` has reserved. */
 function privateBlocks(dataSet: DataSet, creators: readonly string[], charset: CharacterSet): Set<string> {
   const blocks = new Set<string>()
   for (const element of Object.values(dataSet.elements)) {
     const tag = element.tag.slice(1).toUpperCase()
-    if (!isPrivate(tag) || !tag.startsWith('00', 4) || tag < `${tag.slice(0, 4)}0010`) continue
+    if (!isPrivateCreator(tag)) continue
     const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
-    if (creators.includes(charset.decode(bytes).trim())) blocks.add(blockOf(tag))
+    if (creators.includes(charset.decode(bytes).trim())) blocks.add(privateBlockOf(tag))
   }
   return blocks
 }

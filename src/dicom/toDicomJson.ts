@@ -1,5 +1,5 @@
 import type { DataSet, Element } from 'dicom-parser'
-import { type CharacterSet, characterSet } from './characterSet.js'
+import { type CharacterSet, characterSetOf } from './characterSet.js'
 import type { DicomJson, DicomJsonElement, DicomJsonValue, PersonName } from './dicomJson.js'
 import { vrOf } from './dictionary.js'
 
@@ -39,8 +39,7 @@ export function toDicomJson(
   depth = 0,
 ): DicomJson {
   if (depth > maxSequenceDepth) throw new NestedTooDeep(`sequences are nested deeper than ${maxSequenceDepth}`)
-  const declared = dataSet.elements.x00080005
-  const charset = declared || !inherited ? characterSet(asciiValues(dataSet, declared)) : inherited
+  const charset = characterSetOf(dataSet, inherited)
   const signed = dataSet.elements.x00280103 !== undefined && dataSet.uint16('x00280103') === 1
   const json: DicomJson = {}
   for (const key of Object.keys(dataSet.elements).sort()) {
@@ -122,15 +121,6 @@ function knownVrOfUn(tag: string): string | undefined {
 /** Attributes whose VR is US or SS by Pixel Representation (PS3.5 A.1 note). */
 function isPixelValued(tag: string): boolean {
   return ['00280106', '00280107', '00280108', '00280109', '00280120', '00280121'].includes(tag)
-}
-
-function asciiValues(dataSet: DataSet, element: Element | undefined): string[] {
-  if (!element || element.length === 0) return []
-  const bytes = dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length)
-  return Buffer.from(bytes)
-    .toString('latin1')
-    .split('\\')
-    .map(term => term.trim())
 }
 
 function decode(bytes: Uint8Array, vr: string, charset: CharacterSet): string {

@@ -7,7 +7,9 @@ import { type ImageDescription, isSubsampled, type Samples } from './imageDescri
  * @param bitOffset where in the first byte a frame of one-bit samples begins
  */
 export function nativeSamples(bytes: Buffer, image: ImageDescription, bitOffset = 0): DecodedFrame {
-  const own = bytes.byteOffset % 8 === 0 ? bytes : Buffer.from(new Uint8Array(bytes).buffer)
+  // Samples change threads together with the memory behind them: nobody else may have a part in it.
+  const alone = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
+  const own = alone ? bytes : Buffer.from(new Uint8Array(bytes).buffer)
   return {
     rows: image.rows,
     columns: image.columns,

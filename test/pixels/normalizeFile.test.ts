@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { deflateRawSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { textOf } from '../../src/dicom/dicomJson.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
@@ -9,7 +10,7 @@ import { decodeFrame } from '../../src/pixels/decodeFrame.js'
 import { openFrames } from '../../src/pixels/frames.js'
 import { normalizeFile } from '../../src/pixels/normalizeFile.js'
 import { type PixelPool, startPixelPool } from '../../src/pixels/pool.js'
-import { imageFile, picture } from '../fixtures/images.js'
+import { encapsulated, imageFile, picture } from '../fixtures/images.js'
 import { element, freshUids, instance } from '../fixtures/part10.js'
 
 const scratch = mkdtempSync(join(tmpdir(), 'radbridge-normalize-'))
@@ -202,7 +203,7 @@ describe('the pool', () => {
   let pool: PixelPool
   const good = join(scratch, 'good.dcm')
   beforeAll(() => {
-    pool = startPixelPool(2, { frameSeconds: 2, heapMegabytes: 64 })
+    pool = startPixelPool(2, { frameSeconds: 2 })
     writeFileSync(good, imageFile({ rows: 8, columns: 8, bits: 12 }))
   })
   afterAll(() => pool.close())
@@ -210,6 +211,23 @@ describe('the pool', () => {
   test('hands frames over', async () => {
     const { samples } = await pool.frame(good, 0)
     expect([...samples]).toEqual([...picture({ rows: 8, columns: 8, bits: 12 })])
+  })
+
+  test('small frames, whose bytes Node keeps together in one piece of memory, do not take each other along', async () => {
+    const deflated = join(scratch, 'deflated.dcm')
+    const options = { rows: 6, columns: 6, bits: 12 } as const
+    const native = Buffer.from(Uint16Array.from(picture(options)).buffer)
+    writeFileSync(
+      deflated,
+      instance({
+        ...freshUids(),
+        transferSyntax: '1.2.840.10008.1.2.8.1',
+        rows: 6,
+        columns: 6,
+        elements: { '7FE00010': encapsulated([deflateRawSync(native)]) },
+      }),
+    )
+    for (let i = 0; i < 5; i++) expect([...(await pool.frame(deflated, 0)).samples]).toEqual([...picture(options)])
   })
 
   test('a frame that takes too long ends its thread, and the next one is decoded', async () => {
@@ -229,8 +247,13 @@ describe('the pool', () => {
     )
     const huge = join(scratch, 'huge.dcm')
     writeFileSync(huge, instance({ ...freshUids(), elements }))
-    await expect(pool.frame(huge, 0)).rejects.toThrow('needs more than the 64 MB of memory')
-    expect((await pool.frame(good, 0)).rows).toBe(8)
+    const narrow = startPixelPool(1, { heapMegabytes: 64 })
+    try {
+      await expect(narrow.frame(huge, 0)).rejects.toThrow('needs more than the 64 MB of memory')
+      expect((await narrow.frame(good, 0)).rows).toBe(8)
+    } finally {
+      await narrow.close()
+    }
   })
 })
 
