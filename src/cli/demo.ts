@@ -3,22 +3,29 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { encode } from 'fast-png'
 import { request } from 'undici'
 import type { StudyDetail } from '../admin/queries.js'
 import { readPart10Header } from '../dicom/part10.js'
 import { sopClass } from '../dicom/sopClasses.js'
 import { startService } from '../main.js'
+import { decodeFrame } from '../pixels/decodeFrame.js'
+import { openFrames } from '../pixels/frames.js'
 import { loadEndpoints } from '../platform/endpoints.js'
 import { createLog } from '../platform/log.js'
 import { loadSettings } from '../platform/settings.js'
 import { reportTree } from '../results/reportTree.js'
 import { listFiles } from './files.js'
-import { keyImagePng } from './keyImage.js'
 import { demoPhantom, Phantom } from './phantom.js'
 import { progressBar } from './progress.js'
 import { sendFiles } from './send.js'
 
 const patienceSeconds = 300
+const kinds: Readonly<Record<string, string>> = {
+  [sopClass.comprehensive3dSr]: 'sr',
+  [sopClass.segmentation]: 'seg',
+  [sopClass.secondaryCapture]: 'sc',
+}
 
 /** A chest CT through the whole way on free ports, in a scratch folder: push, analysis, report. */
 export async function demo(args: string[]): Promise<number> {
@@ -47,7 +54,7 @@ export async function demo(args: string[]): Promise<number> {
     for (const { path, problem } of sent.problems) console.error(`  ${path}: ${problem}`)
     let complete = sent.studies.size > 0 && sent.problems.length === 0
     for (const study of sent.studies)
-      complete = (await showStudy(service.url, study, files, join(scratch, 'results'))) && complete
+      complete = (await showStudy(service.url, study, join(scratch, 'results'))) && complete
     if (values.keep) {
       console.log(`\nThe service goes on at ${service.url}/dicom-web; Ctrl-C ends it.`)
       await new Promise(resolve => process.once('SIGINT', resolve))
@@ -77,7 +84,7 @@ async function writePhantom(folder: string): Promise<string[]> {
 }
 
 /** Follows a study to its end and prints its report. @returns false if it failed */
-async function showStudy(url: string, uid: string, sources: readonly string[], folder: string): Promise<boolean> {
+async function showStudy(url: string, uid: string, folder: string): Promise<boolean> {
   const study = await followToEnd(url, uid)
   if (study.state !== 'completed') {
     console.error(`study        ${study.state}: ${study.reason ?? ''}`)
@@ -90,26 +97,32 @@ async function showStudy(url: string, uid: string, sources: readonly string[], f
     const { statusCode, body } = await request(path, { headers: { Accept: 'application/dicom' } })
     const bytes = Buffer.from(await body.arrayBuffer())
     if (statusCode !== 200) throw new Error(`a result could not be fetched (${statusCode})`)
-    const isReport = result.sopClassUid === sopClass.comprehensive3dSr
-    const file = join(folder, `${isReport ? 'sr' : 'seg'}-${result.sopInstanceUid}.dcm`)
+    const kind = kinds[result.sopClassUid] ?? 'result'
+    const file = join(folder, `${kind}-${result.sopInstanceUid}.dcm`)
     await writeFile(file, bytes)
-    if (!isReport) {
-      console.log(`SEG          ${file}`)
-      continue
+    if (kind === 'sr') {
+      const header = readPart10Header(bytes, true)
+      if (header.outcome !== 'header') throw new Error('the report that was fetched cannot be read')
+      console.log(`\n${reportTree(header.header.json).join('\n')}\n`)
     }
-    const header = readPart10Header(bytes, true)
-    if (header.outcome !== 'header') throw new Error('the report that was fetched cannot be read')
-    console.log(`\n${reportTree(header.header.json).join('\n')}\n`)
-    console.log(`SR           ${file}`)
-    const picture = await keyImagePng(header.header.json, sources)
-    if (picture) {
-      const png = join(folder, `key-image-${result.sopInstanceUid}.png`)
-      await writeFile(png, picture)
-      console.log(`PNG          ${png}`)
-    }
+    console.log(`${kind.toUpperCase().padEnd(12)} ${file}`)
+    if (kind === 'sc') console.log(`PNG          ${await writePng(file)}`)
   }
   console.log(`study        ${url}/api/studies/${uid}`)
   return true
+}
+
+/** The picture of a Secondary Capture beside it. @returns its path */
+async function writePng(file: string): Promise<string> {
+  const source = await openFrames(file)
+  try {
+    const { samples, rows, columns } = await decodeFrame(source, 0)
+    const png = file.replace(/\.dcm$/, '.png')
+    await writeFile(png, encode({ width: columns, height: rows, data: samples as Uint8Array, channels: 3, depth: 8 }))
+    return png
+  } finally {
+    await source.close()
+  }
 }
 
 async function followToEnd(url: string, uid: string): Promise<StudyDetail> {

@@ -1,11 +1,17 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Findings } from '../analysis/findings.js'
+import type { Findings, ImageReference } from '../analysis/findings.js'
 import { parseFindings } from '../analysis/findingsSchema.js'
+import { imagesOf } from '../analysis/normalizedImages.js'
 import { readPart10Header } from '../dicom/part10.js'
+import { decodeFrame } from '../pixels/decodeFrame.js'
+import { openFrames } from '../pixels/frames.js'
+import { PixelProblem } from '../pixels/imageDescription.js'
 import { packageVersion } from '../platform/packageVersion.js'
 import type { ResultContext, SourceInstance } from '../results/resultContext.js'
+import type { ResultObject } from '../results/resultObject.js'
+import { secondaryCaptures } from '../results/secondaryCapture.js'
 import { segmentations } from '../results/segmentation.js'
 import { structuredReport } from '../results/structuredReport.js'
 import { listFiles } from './files.js'
@@ -39,10 +45,18 @@ export async function report(args: string[]): Promise<number> {
     softwareVersion: packageVersion,
   }
   const segmented = segmentations(findings, context)
+  let pictures: ResultObject[]
+  try {
+    pictures = await secondaryCaptures(findings, context, reference => imageOf(reference, sources))
+  } catch (error) {
+    if (error instanceof PixelProblem) return refuse(`an image cannot be drawn: ${error.message}`)
+    throw error
+  }
   await mkdir(values.output, { recursive: true })
   const results = [
     ...segmented.map((result, i) => ({ name: `seg-${i + 1}.dcm`, result })),
     { name: 'sr.dcm', result: structuredReport(findings, context, segmented) },
+    ...pictures.map((result, i) => ({ name: `sc-${i + 1}.dcm`, result })),
   ]
   for (const { name, result } of results) {
     const path = join(values.output, name)
@@ -50,6 +64,24 @@ export async function report(args: string[]): Promise<number> {
     console.log(path)
   }
   return 0
+}
+
+interface ImageFile extends SourceInstance {
+  studyInstanceUid: string
+  path: string
+}
+
+function imageOf(reference: ImageReference, sources: readonly ImageFile[]) {
+  const source = sources.find(({ sopInstanceUid }) => sopInstanceUid === reference.sopInstanceUid)
+  const decode = async (frame: number) => {
+    const frames = await openFrames(source!.path)
+    try {
+      return await decodeFrame(frames, frame)
+    } finally {
+      await frames.close()
+    }
+  }
+  return source && imagesOf(source, decode)[(reference.frame ?? 1) - 1]
 }
 
 function refuse(problem: string): number {
@@ -68,15 +100,13 @@ async function readFindings(path: string): Promise<Findings | string> {
   return parsed.outcome === 'findings' ? parsed.findings : `not a Findings document\n${parsed.detail}`
 }
 
-async function readSources(
-  paths: readonly string[],
-): Promise<(SourceInstance & { studyInstanceUid: string })[] | string> {
-  const sources: (SourceInstance & { studyInstanceUid: string })[] = []
+async function readSources(paths: readonly string[]): Promise<ImageFile[] | string> {
+  const sources: ImageFile[] = []
   for (const path of await listFiles(paths)) {
     const outcome = readPart10Header(await readFile(path), true)
     if (outcome.outcome !== 'header') return `${path}: ${outcome.outcome === 'refused' ? outcome.detail : 'cut'}`
     const { sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid, json } = outcome.header
-    sources.push({ sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid, header: json })
+    sources.push({ sopClassUid, sopInstanceUid, seriesInstanceUid, studyInstanceUid, header: json, path })
   }
   if (new Set(sources.map(source => source.studyInstanceUid)).size > 1) return 'the images are of more than one study'
   return sources

@@ -6,5 +6,6 @@ export const sopClass = {
   enhancedCt: '1.2.840.10008.5.1.4.1.1.2.1',
   comprehensiveSr: '1.2.840.10008.5.1.4.1.1.88.33',
   comprehensive3dSr: '1.2.840.10008.5.1.4.1.1.88.34',
+  secondaryCapture: '1.2.840.10008.5.1.4.1.1.7',
   segmentation: '1.2.840.10008.5.1.4.1.1.66.4',
 } as const

@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
-import type { Findings } from '../analysis/findings.js'
+import type { Findings, ImageReference } from '../analysis/findings.js'
+import { imagesOf } from '../analysis/normalizedImages.js'
 import {
   type BlobKey,
   changeState,
@@ -7,6 +8,7 @@ import {
   type InstanceToIndex,
   indexInstances,
   instancesOfRevision,
+  type StoredInstance,
 } from '../archive/index.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
@@ -14,9 +16,11 @@ import { type Queryable, type Transaction, transaction } from '../platform/datab
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import type { ResultContext } from '../results/resultContext.js'
 import type { ResultObject } from '../results/resultObject.js'
+import { secondaryCaptures } from '../results/secondaryCapture.js'
 import { segmentations } from '../results/segmentation.js'
 import { structuredReport } from '../results/structuredReport.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
+import { decoderOf } from './normalizedStudy.js'
 
 /** Writes the findings as DICOM objects into the archive and queues them for their destinations. */
 export async function report(
@@ -33,12 +37,13 @@ export async function report(
   )
   const analysis = rows[0]!
   const predecessor = await findPredecessor(database, study, revision, analysis)
+  const sources = await instancesOfRevision(database, study, revision)
   const resultContext: ResultContext = {
     studyInstanceUid: study,
     revision,
     route: analysis.route,
     arm: analysis.arm,
-    sources: await instancesOfRevision(database, study, revision),
+    sources,
     analyzedAt: analysis.startedAt,
     deviceSerialNumber: context.deviceSerialNumber,
     softwareVersion: context.softwareVersion,
@@ -46,8 +51,11 @@ export async function report(
   }
   const route = context.endpoints.routes.find(entry => entry.name === analysis.route)
   const segmented = route?.results.includes('seg') ? segmentations(analysis.findings, resultContext) : []
+  const pictures = route?.results.includes('sc')
+    ? await secondaryCaptures(analysis.findings, resultContext, reference => imageOf(reference, sources, context))
+    : []
   // The report refers to the segmentations: they come first, here and on the way to the destinations.
-  const results = [...segmented, structuredReport(analysis.findings, resultContext, segmented)]
+  const results = [...segmented, structuredReport(analysis.findings, resultContext, segmented), ...pictures]
   const keys = await Promise.all(results.map(result => keepBlob(result.bytes, context)))
   const stored = await transaction(database, async tx => {
     const now = await findRevision(tx, study, revision, true)
@@ -62,7 +70,12 @@ export async function report(
     return outcomes.map(outcome => outcome.outcome === 'stored')
   })
   await Promise.all(keys.filter((_, i) => !stored[i]).map(key => blobs.remove(key)))
-  job.log.info('results written', { revision, sr: results.at(-1)!.sopInstanceUid, segmentations: segmented.length })
+  job.log.info('results written', { revision, segmentations: segmented.length, pictures: pictures.length })
+}
+
+function imageOf(reference: ImageReference, sources: readonly StoredInstance[], context: PipelineContext) {
+  const instance = sources.find(source => source.sopInstanceUid === reference.sopInstanceUid)
+  return instance && imagesOf(instance, decoderOf(instance, context))[(reference.frame ?? 1) - 1]
 }
 
 async function findPredecessor(

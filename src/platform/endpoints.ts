@@ -47,8 +47,8 @@ const route = z.strictObject({
     })
     .prefault({}),
   analysis: z.strictObject({ primary: name }),
-  /** What is written: the Structured Report always, Segmentations of findings that have a mask if wanted. */
-  results: z.array(z.enum(['sr', 'seg'])).default(['sr', 'seg']),
+  /** What is written: the Structured Report always; if wanted Segmentations of findings that have a mask, and pictures of those that have an outline. */
+  results: z.array(z.enum(['sr', 'seg', 'sc'])).default(['sr', 'seg']),
   deliverTo: z.array(name).default([]),
 })
 
@@ -103,7 +103,7 @@ const defaultRoute: Route = {
   name: 'default',
   match: {},
   analysis: { primary: 'reference' },
-  results: ['sr', 'seg'],
+  results: ['sr', 'seg', 'sc'],
   deliverTo: [],
 }
 

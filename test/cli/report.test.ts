@@ -80,7 +80,7 @@ test('a Findings document becomes a report and a segmentation, which are shown a
   const made = radbridge('report', writeFindings(), images, '-o', out)
   expect(made.stderr).toBe('')
   expect(made.status).toBe(0)
-  expect(readdirSync(out)).toEqual(['seg-1.dcm', 'sr.dcm'])
+  expect(readdirSync(out)).toEqual(['sc-1.dcm', 'seg-1.dcm', 'sr.dcm'])
   const shown = radbridge('show', join(out, 'sr.dcm'))
   expect(shown.status).toBe(0)
   expect(shown.stdout).toContain('[COMPLETE, UNVERIFIED, PRELIMINARY]')

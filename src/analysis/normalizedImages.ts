@@ -1,0 +1,68 @@
+import { type DicomJson, numberOf, numbersOf, textOf, textsOf } from '../dicom/dicomJson.js'
+import { macroOf } from '../dicom/functionalGroups.js'
+import { mirrorSum } from '../pixels/photometric.js'
+import type { ImageGeometry, ImagePixels, NormalizedImage, Vec3 } from './normalizedStudy.js'
+
+/** Decodes a frame (0-based) of one instance to MONOCHROME2 or RGB. */
+export type FrameDecoder = (frame: number) => Promise<ImagePixels>
+
+/** One image a frame; none for what is no image (reports, presentation states, waveforms). */
+export function imagesOf(
+  { sopInstanceUid, sopClassUid, header }: { sopInstanceUid: string; sopClassUid: string; header: DicomJson },
+  decode: FrameDecoder,
+): NormalizedImage[] {
+  const rows = numberOf(header, '00280010')
+  const columns = numberOf(header, '00280011')
+  if (!rows || !columns) return []
+  const frames = Math.max(1, Math.min(numberOf(header, '00280008') ?? 1, 100_000))
+  return Array.from({ length: frames }, (_, index) => {
+    const geometry = geometryOf(header, index)
+    return {
+      sopInstanceUid,
+      sopClassUid,
+      frame: index + 1,
+      rows,
+      columns,
+      imageType: textsOf(header, '00080008'),
+      rescale: rescaleOf(header, index),
+      ...(geometry ? { geometry } : {}),
+      header,
+      pixels: async () => {
+        const { samples, photometric, bitsStored, signed } = await decode(index)
+        return { samples, photometric, bitsStored, signed }
+      },
+    }
+  })
+}
+
+function rescaleOf(header: DicomJson, frame: number): NormalizedImage['rescale'] {
+  const macro = macroOf(header, frame, '00289145')
+  const slope = numberOf(macro, '00281053') ?? 1
+  const intercept = numberOf(macro, '00281052') ?? 0
+  const unit = textOf(macro, '00281054') ?? (textOf(header, '00080060') === 'CT' ? 'HU' : 'US')
+  if (textOf(header, '00280004') !== 'MONOCHROME1') return { slope, intercept, unit }
+  // Samples come mirrored, v' = S − v: so that the value of each pixel stays what it was, m' = −m and b' = m·S + b.
+  const bitsStored = numberOf(header, '00280101') ?? numberOf(header, '00280100') ?? 16
+  const sum = mirrorSum(bitsStored, numberOf(header, '00280103') === 1)
+  return { slope: -slope, intercept: slope * sum + intercept, unit }
+}
+
+/** Image Plane Module (PS3.3 C.7.6.2) or its macros; undefined if position, orientation or spacing are missing or no numbers. */
+function geometryOf(header: DicomJson, frame: number): ImageGeometry | undefined {
+  const measures = macroOf(header, frame, '00289110')
+  const position = numbersOf(macroOf(header, frame, '00209113'), '00200032')
+  const orientation = numbersOf(macroOf(header, frame, '00209116'), '00200037')
+  const spacing = numbersOf(measures, '00280030')
+  if (position.length !== 3 || orientation.length !== 6 || spacing.length !== 2 || !spacing.every(s => s > 0))
+    return undefined
+  const sliceThickness = numberOf(measures, '00180050')
+  const frameOfReferenceUid = textOf(header, '00200052')
+  return {
+    position: position as unknown as Vec3,
+    rowDirection: orientation.slice(0, 3) as unknown as Vec3,
+    columnDirection: orientation.slice(3) as unknown as Vec3,
+    spacing: spacing as unknown as readonly [number, number],
+    ...(sliceThickness ? { sliceThickness } : {}),
+    ...(frameOfReferenceUid ? { frameOfReferenceUid } : {}),
+  }
+}

@@ -1,0 +1,140 @@
+import type { NormalizedImage } from '../analysis/normalizedStudy.js'
+import { numberOf, textOf } from '../dicom/dicomJson.js'
+import { macroOf } from '../dicom/functionalGroups.js'
+import { drawText, glyphHeight, glyphWidth } from './bitmapFont.js'
+
+export interface KeyImage {
+  rows: number
+  columns: number
+  /** Row by row, colour by pixel, 8 bits. */
+  rgb: Uint8Array
+}
+
+/** An outline in the coordinates of the image, in pixel corners, and what it shows. */
+export interface Outline {
+  points: readonly (readonly [number, number])[]
+  label: string
+}
+
+const outlineColour = [255, 176, 0] as const
+const textColour = [255, 255, 255] as const
+/** Pictures are enlarged until their shorter side has so many pixels. */
+const wantedSize = 512
+const maxScale = 4
+const textScale = 2
+const margin = 4
+
+/**
+ * A picture of an image in its own window, with findings outlined and labelled, and lines of text at its foot.
+ * @param legend lines at the foot, broken where they are too long; they tell a reader that a machine made the picture
+ */
+export async function drawKeyImage(
+  image: NormalizedImage,
+  outlines: readonly Outline[],
+  legend: readonly string[],
+): Promise<KeyImage> {
+  const scale = Math.max(1, Math.min(maxScale, Math.ceil(wantedSize / Math.min(image.rows, image.columns))))
+  const columns = image.columns * scale
+  const lines = legend.flatMap(line => wrapped(line, Math.floor((columns - 2 * margin) / (glyphWidth * textScale))))
+  const foot = (lines.length * glyphHeight + 2) * textScale
+  const rows = image.rows * scale + foot
+  const rgb = new Uint8Array(rows * columns * 3)
+  const set = (x: number, y: number, colour: readonly [number, number, number]) => {
+    if (x >= 0 && x < columns && y >= 0 && y < rows) rgb.set(colour, (y * columns + x) * 3)
+  }
+  paint(rgb, columns, scale, image, await image.pixels())
+  for (const outline of outlines) drawOutline(outline, scale, set)
+  for (const outline of outlines) write(outline.label, ...labelPlace(outline, scale, columns), outlineColour, set)
+  for (const [i, line] of lines.entries())
+    write(line, margin, image.rows * scale + (i * glyphHeight + 2) * textScale, textColour, set)
+  return { rows, columns, rgb }
+}
+
+type SetPixel = (x: number, y: number, colour: readonly [number, number, number]) => void
+
+function paint(
+  rgb: Uint8Array,
+  width: number,
+  scale: number,
+  image: NormalizedImage,
+  { samples, photometric }: Awaited<ReturnType<NormalizedImage['pixels']>>,
+): void {
+  const colour = photometric === 'RGB'
+  const grey = colour ? undefined : greyOf(image, samples)
+  for (let y = 0; y < image.rows * scale; y++) {
+    for (let x = 0; x < width; x++) {
+      const pixel = Math.floor(y / scale) * image.columns + Math.floor(x / scale)
+      const at = (y * width + x) * 3
+      for (let c = 0; c < 3; c++) rgb[at + c] = grey ? grey(samples[pixel]!) : samples[pixel * 3 + c]!
+    }
+  }
+}
+
+/** Grey levels by the image's window (PS3.3 C.11.2.1.2), or, without one, over the range of its samples. */
+function greyOf({ header, rescale, frame }: NormalizedImage, samples: ArrayLike<number>): (sample: number) => number {
+  const voi = macroOf(header, frame - 1, '00289132')
+  let [center, width] = [numberOf(voi, '00281050'), numberOf(voi, '00281051')]
+  if (center === undefined || width === undefined || !(width >= 1)) {
+    let [lowest, highest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    for (let i = 0; i < samples.length; i++) {
+      const value = samples[i]! * rescale.slope + rescale.intercept
+      lowest = Math.min(lowest, value)
+      highest = Math.max(highest, value)
+    }
+    center = (lowest + highest) / 2
+    width = Math.max(1, highest - lowest)
+  }
+  // The window is that of the stored image: one of MONOCHROME1 shows high values dark.
+  const inverted = textOf(header, '00280004') === 'MONOCHROME1'
+  return sample => {
+    const level = ((sample * rescale.slope + rescale.intercept - center) / width + 0.5) * 255
+    const clamped = level < 0 ? 0 : Math.min(255, level)
+    return inverted ? 255 - clamped : clamped
+  }
+}
+
+function drawOutline({ points }: Outline, scale: number, set: SetPixel): void {
+  for (let i = 0; i + 1 < points.length; i++) {
+    const [x1, y1] = points[i]!
+    const [x2, y2] = points[i + 1]!
+    const steps = Math.max(1, Math.ceil(Math.hypot(x2 - x1, y2 - y1) * scale))
+    for (let s = 0; s <= steps; s++)
+      set(
+        Math.round((x1 + ((x2 - x1) * s) / steps) * scale),
+        Math.round((y1 + ((y2 - y1) * s) / steps) * scale),
+        outlineColour,
+      )
+  }
+}
+
+/** Above the middle of the outline, or below it where the picture ends. */
+function labelPlace({ points, label }: Outline, scale: number, columns: number): [number, number] {
+  const extent = (axis: 0 | 1) => {
+    const values = points.map(point => point[axis] * scale)
+    return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))] as const
+  }
+  const [left, right] = extent(0)
+  const [top, bottom] = extent(1)
+  const width = label.length * glyphWidth * textScale
+  const x = Math.max(0, Math.min(columns - width, Math.round((left + right - width) / 2)))
+  const above = top - glyphHeight * textScale
+  return [x, Math.round(above >= 0 ? above : bottom + textScale)]
+}
+
+/** Breaks a line at blanks into pieces of at most so many characters. */
+function wrapped(line: string, characters: number): string[] {
+  const lines: string[] = []
+  for (const word of line.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= characters) lines[lines.length - 1] = `${last} ${word}`
+    else for (let at = 0; at === 0 || at < word.length; at += characters) lines.push(word.slice(at, at + characters))
+  }
+  return lines
+}
+
+function write(line: string, x: number, y: number, colour: readonly [number, number, number], set: SetPixel): void {
+  drawText(line, (gx, gy) => {
+    for (let dy = 0; dy < textScale; dy++)
+      for (let dx = 0; dx < textScale; dx++) set(x + gx * textScale + dx, y + gy * textScale + dy, colour)
+  })
+}
