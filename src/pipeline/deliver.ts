@@ -28,7 +28,11 @@ export async function deliver(
   const delivery = rows[0]
   if (delivery?.state !== 'pending') return
   const outcome = await attempt(delivery, context)
-  const log = job.log.child({ study: delivery.study, destination: delivery.destination })
+  const log = job.log.child({
+    study: delivery.study,
+    destination: delivery.destination,
+    object: delivery.sopInstanceUid,
+  })
   await transaction(database, async tx => {
     const attempts = delivery.attempts + 1
     const dead = outcome.outcome === 'refused' || (outcome.outcome === 'failed' && attempts >= maxAttempts)
