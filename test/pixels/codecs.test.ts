@@ -247,6 +247,13 @@ describe('a code stream that is not what the attributes promise', () => {
       decode({ syntax: `${t}.4.201`, rows: 16, columns: 20, bits: 12, pixelData: encapsulated([stream]) }),
     ).rejects.toThrow('the code stream is 60000 × 16 pixels, Columns and Rows say 20 × 16')
   })
+  test.each([0.3, 0.7, 0.98])('an HTJ2K stream of which %d is there is cut', async share => {
+    const stream = await encodeHtj2k({ rows: 64, columns: 64, bits: 12 })
+    const pixelData = encapsulated([stream.subarray(0, Math.floor(stream.length * share))])
+    await expect(decode({ syntax: `${t}.4.201`, rows: 64, columns: 64, bits: 12, pixelData })).rejects.toThrow(
+      'the JPEG 2000 code stream is cut',
+    )
+  })
   test('video is named', async () => {
     await expect(
       decode({ syntax: `${t}.4.102`, rows: 16, columns: 20, pixelData: encapsulated([Buffer.alloc(100)]) }),

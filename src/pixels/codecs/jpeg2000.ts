@@ -34,6 +34,7 @@ async function decode(
   const codeStream = codeStreamOf(stream)
   const siz = readSiz(codeStream)
   checkDimensions(siz, image)
+  checkTileParts(codeStream)
   const coding = readCod(codeStream)
   return decoder(codeStream, problem, done => {
     const { width, height, bitsPerSample, componentCount } = done.getFrameInfo()
@@ -89,6 +90,30 @@ function readSiz(codeStream: Buffer) {
     signed: (codeStream[at + 36]! & 0x80) !== 0,
   }
 }
+
+/**
+ * Every tile-part says how long it is (Psot, A.4.2). A decoder may take what is there of a stream that was cut for the whole and fill up the rest,
+ * so this is asked first.
+ */
+function checkTileParts(codeStream: Buffer): void {
+  const cut = new PixelProblem('the JPEG 2000 code stream is cut')
+  let at = 2
+  while (at + 4 <= codeStream.length && codeStream.readUInt16BE(at) !== sot) at += 2 + codeStream.readUInt16BE(at + 2)
+  for (;;) {
+    if (at + 12 > codeStream.length) throw cut
+    const length = codeStream.readUInt32BE(at + 6)
+    if (length === 0) break // the last tile-part, up to the end of the code stream
+    if (length < 14) throw new PixelProblem('the JPEG 2000 code stream is corrupt')
+    at += length
+    if (at > codeStream.length) throw cut
+    if (at + 2 > codeStream.length || codeStream.readUInt16BE(at) !== sot) return // the end, with or without its marker
+  }
+  // PS3.5 A.4 pads a fragment to even length with one zero.
+  const end = codeStream.at(-1) === 0 ? codeStream.length - 1 : codeStream.length
+  if (codeStream.readUInt16BE(end - 2) !== eoc) throw cut
+}
+
+const [sot, eoc] = [0xff90, 0xffd9]
 
 function disagreementAboutSign(signed: boolean, image: ImageDescription): { disagreements?: string[] } {
   if (signed === image.signed || image.samplesPerPixel === 3) return {}
