@@ -84,8 +84,9 @@ export async function decodeFrame(
 /** What the samples are: as the code stream says if it does, else as the attribute says. */
 function photometricOf(decoded: DecodedFrame, image: ImageDescription, changes: string[]): string {
   const named = image.photometric === 'YBR_RCT' || image.photometric === 'YBR_ICT' ? 'RGB' : image.photometric
-  const actual = decoded.colour ?? named
-  // Subsampling ends with the decoder: what was YBR_FULL_422 comes as YBR_FULL.
+  // Subsampling ends with the decoder: what was YBR_FULL_422 comes with all samples of each pixel.
+  const full = decoded.samples.length >= decoded.rows * decoded.columns * 3
+  const actual = decoded.colour ?? (full && named === 'YBR_FULL_422' ? 'YBR_FULL' : named)
   if (actual !== image.photometric) changes.push(`${image.photometric} to ${actual} by the decoder`)
   return actual
 }
@@ -176,7 +177,8 @@ function normalizePhotometric(frame: NormalizedFrame, palette: Palette | undefin
       return done('RGB', { samples: full })
     }
     case 'YBR_PARTIAL_422': {
-      const full = expand422(samples, frame.rows * frame.columns)
+      const pixels = frame.rows * frame.columns
+      const full = samples.length >= pixels * 3 ? samples : expand422(samples, pixels)
       ybrPartialToRgb(full, bitsStored)
       return done('RGB', { samples: full })
     }

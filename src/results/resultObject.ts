@@ -86,3 +86,17 @@ function dicomTime(at: Date): { date: string; time: string } {
   const iso = at.toISOString()
   return { date: iso.slice(0, 10).replaceAll('-', ''), time: iso.slice(11, 19).replaceAll(':', '') }
 }
+
+/** SOP Instance Reference Macro (PS3.3 table 10-11). */
+export function sopReference({
+  sopClassUid,
+  sopInstanceUid,
+}: {
+  sopClassUid: string
+  sopInstanceUid: string
+}): DicomJson {
+  return {
+    '00081150': { vr: 'UI', Value: [sopClassUid] },
+    '00081155': { vr: 'UI', Value: [sopInstanceUid] },
+  }
+}

@@ -6,7 +6,7 @@ import { deriveUid } from '../dicom/uid.js'
 import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import { drawKeyImage } from './keyImage.js'
 import type { ResultContext } from './resultContext.js'
-import { madeBy, patientAndStudy, type ResultObject } from './resultObject.js'
+import { madeBy, patientAndStudy, type ResultObject, sopReference } from './resultObject.js'
 
 /** More pictures than this help nobody; the report has all findings. */
 const maxPictures = 30
@@ -67,8 +67,7 @@ async function secondaryCapture(
       vr: 'SQ',
       Value: [
         {
-          '00081150': { vr: 'UI', Value: [image.sopClassUid] },
-          '00081155': { vr: 'UI', Value: [image.sopInstanceUid] },
+          ...sopReference(image),
           ...(key.frame ? { '00081160': { vr: 'IS', Value: [String(key.frame)] } } : {}),
         },
       ],

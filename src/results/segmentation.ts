@@ -9,7 +9,7 @@ import { codeSequence } from './contentItem.js'
 import { displayColour } from './displayColour.js'
 import type { SegmentReference } from './measurementReport.js'
 import type { ResultContext, SourceInstance } from './resultContext.js'
-import { madeBy, patientAndStudy, type ResultObject } from './resultObject.js'
+import { madeBy, patientAndStudy, type ResultObject, sopReference } from './resultObject.js'
 
 /** A Segmentation with, by tracking UID of the findings, where each of its segments is found. */
 export interface Segmentation extends ResultObject {
@@ -253,13 +253,6 @@ function referencedSeries(series: string, planes: readonly Plane[]) {
     '0008114A': { vr: 'SQ', Value: [...instances.values()] },
     '0020000E': { vr: 'UI', Value: [series] },
   })
-}
-
-function sopReference({ sopClassUid, sopInstanceUid }: SourceInstance): DicomJson {
-  return {
-    '00081150': { vr: 'UI', Value: [sopClassUid] },
-    '00081155': { vr: 'UI', Value: [sopInstanceUid] },
-  }
 }
 
 function sequence(...items: DicomJson[]) {

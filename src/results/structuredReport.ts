@@ -7,7 +7,7 @@ import { writePart10 } from '../dicom/writePart10.js'
 import { contentItemJson, referencesIn } from './contentItem.js'
 import { measurementReport } from './measurementReport.js'
 import type { ResultContext } from './resultContext.js'
-import { madeBy, patientAndStudy, type ResultObject } from './resultObject.js'
+import { madeBy, patientAndStudy, type ResultObject, sopReference } from './resultObject.js'
 import type { Segmentation } from './segmentation.js'
 
 /**
@@ -114,7 +114,7 @@ function evidence(
 ) {
   const bySeries = new Map<string, DicomJson[]>()
   for (const { sopClassUid, sopInstanceUid, seriesInstanceUid } of references) {
-    const entry = { '00081150': { vr: 'UI', Value: [sopClassUid] }, '00081155': { vr: 'UI', Value: [sopInstanceUid] } }
+    const entry = sopReference({ sopClassUid, sopInstanceUid })
     const entries = bySeries.get(seriesInstanceUid)
     if (entries) entries.push(entry)
     else bySeries.set(seriesInstanceUid, [entry])

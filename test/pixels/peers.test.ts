@@ -110,6 +110,17 @@ peerTest('a JPEG stream of RGB components that is labelled YBR_FULL_422 keeps it
   expect(await decodeAll(output)).toEqual(truth)
 })
 
+peerTest('YBR_FULL_422 by the attribute, compressed by RLE with all its samples, is YBR_FULL', async () => {
+  const full = { ...colours[0]!, photometric: 'YBR_FULL' }
+  const path = compress(full, ['dcmcrle', '$IN', '$OUT'])
+  const [truth, output] = [join(scratch, 'truth.dcm'), join(scratch, 'labelled.dcm')]
+  await normalizeFile(path, truth)
+  execFileSync('dcmodify', ['-nb', '-m', 'PhotometricInterpretation=YBR_FULL_422', path], { stdio: 'ignore' })
+  const { photometric } = await normalizeFile(path, output)
+  expect(photometric).toEqual({ from: 'YBR_FULL_422', to: 'RGB' })
+  expect(await decodeAll(output)).toEqual(await decodeAll(truth))
+})
+
 peerTest('planes that gdcm compressed apart are put together', async () => {
   const path = compress(colours[1]!, ['gdcmconv', '--rle', '$IN', '$OUT'])
   expect(await decodeAll(path)).toEqual([...picture(colours[1]!)])

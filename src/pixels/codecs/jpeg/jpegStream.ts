@@ -105,11 +105,9 @@ export function readJpegHeader(stream: Buffer): JpegHeader {
  * @param transform 0: components are given as they are; 1: YCbCr is made RGB
  */
 export function withColourTransform(stream: Buffer, transform: 0 | 1): Buffer {
-  const adobe = Buffer.from('ffee000e41646f62650064000000000000', 'hex')
-  adobe[adobe.length - 1] = transform
-  adobe[3] = 14
-  const parts = [stream.subarray(0, 2), adobe.subarray(0, 16)]
-  parts[1]![15] = transform
+  // Marker, length 14, "Adobe", version 100, two words of flags, transform.
+  const adobe = Buffer.concat([Buffer.from('ffee000e41646f6265006400000000', 'hex'), Buffer.of(transform)])
+  const parts = [stream.subarray(0, 2), adobe]
   let at = 2
   for (const segment of segments(stream, 2)) {
     if (segment.marker === app0 || segment.marker === app14) {
