@@ -6,7 +6,7 @@ import { type NormalizeOptions, type NormalizeReport, normalizeFile } from './no
 
 /** Work for a pixel thread. `frame` counts from 0. */
 export type PixelTask =
-  | { kind: 'frame'; path: string; frame: number; keepPhotometric?: boolean }
+  | { kind: 'frame'; path: string; frame: number }
   | { kind: 'file'; input: string; output: string; options: NormalizeOptions }
 
 // Frames of one object are asked for one after another: its header and fragments need finding once.
@@ -20,20 +20,20 @@ export type PixelAnswer = NormalizedFrame | NormalizeReport | { problem: string 
 export default async function run(task: PixelTask): Promise<PixelAnswer> {
   try {
     if (task.kind === 'file') return await normalizeFile(task.input, task.output, task.options)
-    return handOver(await decode(task.path, task.frame, task.keepPhotometric ?? false))
+    return handOver(await decode(task.path, task.frame))
   } catch (error) {
     if (error instanceof PixelProblem) return { problem: error.message }
     throw error
   }
 }
 
-async function decode(path: string, frame: number, keepPhotometric: boolean): Promise<NormalizedFrame> {
+async function decode(path: string, frame: number): Promise<NormalizedFrame> {
   clearTimeout(idle)
   if (opened?.path !== path) {
     await closeOpened()
     opened = { path, source: await openFrames(path) }
   }
-  const decoded = await decodeFrame(opened.source, frame, { keepPhotometric })
+  const decoded = await decodeFrame(opened.source, frame)
   if (opened.source.image.frames === 1) await closeOpened()
   else idle = setTimeout(() => void closeOpened(), idleMilliseconds).unref()
   return decoded

@@ -55,7 +55,7 @@ async function nativeReader(file: FileHandle, header: InstanceHeader, described:
   const changes: string[] = []
   let bits = nativeFrameBits(image)
   const full = image.rows * image.columns * 3 * image.bitsAllocated
-  if (image.photometric === 'YBR_FULL_422' && length * 8 >= full * image.frames) {
+  if (image.photometric === 'YBR_FULL_422' && length * 8 >= full * Math.max(1, image.frames)) {
     image.photometric = 'YBR_FULL'
     bits = full
     changes.push('YBR_FULL_422 by the attribute, but Pixel Data holds three samples for each pixel')

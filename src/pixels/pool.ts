@@ -9,7 +9,7 @@ import type { NormalizeOptions, NormalizeReport } from './normalizeFile.js'
 /** Decodes in worker threads, so that pixels never hold up the event loop. */
 export interface PixelPool {
   /** Samples come without being copied; they are the caller's. @param frame 0-based @throws PixelProblem */
-  frame(path: string, frame: number, options?: { keepPhotometric?: boolean }): Promise<NormalizedFrame>
+  frame(path: string, frame: number): Promise<NormalizedFrame>
   /** @throws PixelProblem */
   file(input: string, output: string, options?: NormalizeOptions): Promise<NormalizeReport>
   readonly threads: number
@@ -54,8 +54,7 @@ export function startPixelPool(threads = availableParallelism(), limits: Partial
     }
   }
   return {
-    frame: (path, frame, { keepPhotometric = false } = {}) =>
-      run<NormalizedFrame>({ kind: 'frame', path, frame, keepPhotometric }),
+    frame: (path, frame) => run<NormalizedFrame>({ kind: 'frame', path, frame }),
     file: (input, output, options = {}) => run<NormalizeReport>({ kind: 'file', input, output, options }),
     threads,
     close: () => pool.destroy(),

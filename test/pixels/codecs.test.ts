@@ -327,3 +327,39 @@ describe('PALETTE COLOR', () => {
     await expect(image([0, 1], elements)).rejects.toThrow(message)
   })
 })
+
+describe('JPEG streams made to cost', () => {
+  const frame = (scans: string, rows = 8, columns = 8) =>
+    Buffer.from(
+      'ffd8ffdb004300' +
+        '01'.repeat(64) +
+        `ffc1000b0c${rows.toString(16).padStart(4, '0')}${columns.toString(16).padStart(4, '0')}01011100` +
+        'ffc40014000100000000000000000000000000000000' +
+        'ffc40014100100000000000000000000000000000000' +
+        scans +
+        'ffd9',
+      'hex',
+    )
+  const scan = 'ffda0008010100003f003f'
+  const of12Bits = (stream: Buffer, rows = 8, columns = 8) =>
+    decode({ syntax: `${t}.4.51`, rows, columns, bits: 12, pixelData: encapsulated([stream]) })
+
+  test('one scan is decoded, more than there are components are refused', async () => {
+    const [decoded] = await of12Bits(frame(scan))
+    expect([...decoded!.samples]).toEqual(Array(64).fill(2048))
+    await expect(of12Bits(frame(scan.repeat(3)))).rejects.toThrow('more scans than components')
+  })
+
+  test('200,000 restart markers are gone through once', async () => {
+    // A restart after each block; the blocks are empty.
+    const marked = frame(
+      `ffdd00040001${scan}00${Array.from({ length: 200_000 }, (_, i) => `ffd${i % 8}00`).join('')}`,
+      2048,
+      2048,
+    )
+    const began = performance.now()
+    const [decoded] = await of12Bits(marked, 2048, 2048)
+    expect(decoded!.samples.length).toBe(2048 * 2048)
+    expect(performance.now() - began).toBeLessThan(15_000) // copying what is left at each marker took minutes
+  })
+})

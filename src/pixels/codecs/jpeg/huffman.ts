@@ -46,14 +46,11 @@ export class BitReader {
   private accumulator = 0
   private available = 0
 
-  constructor(
-    private readonly bytes: Uint8Array,
-    private readonly length: number,
-  ) {}
+  constructor(private readonly bytes: Uint8Array) {}
 
   /** True when more bits have been used than there were. */
   get overrun(): boolean {
-    return this.at - (this.available >> 3) > this.length
+    return this.at - (this.available >> 3) > this.bytes.length
   }
 
   /** The next symbol of a table. @throws PixelProblem where no code begins with the next bits */
@@ -89,7 +86,7 @@ export class BitReader {
 
   private fill(): void {
     while (this.available <= 24) {
-      this.accumulator = (this.accumulator << 8) | (this.at < this.length ? this.bytes[this.at]! : 0)
+      this.accumulator = (this.accumulator << 8) | (this.at < this.bytes.length ? this.bytes[this.at]! : 0)
       this.at++
       this.available += 8
     }

@@ -32,13 +32,8 @@ export interface JpegScan {
   pointTransform: number
   /** Units between restart markers, 0 for none. */
   restartInterval: number
-  /** One for each restart interval, padded with zeros that do not count. */
-  segments: EntropySegment[]
-}
-
-export interface EntropySegment {
-  bytes: Uint8Array
-  length: number
+  /** One for each restart interval. */
+  segments: Uint8Array[]
 }
 
 export interface JpegStream extends JpegHeader {
@@ -48,8 +43,6 @@ export interface JpegStream extends JpegHeader {
 
 const sofMarkers = new Set([0xc0, 0xc1, 0xc2, 0xc3, 0xc5, 0xc6, 0xc7, 0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf, 0xf7])
 const [soi, eoi, sos, dht, dqt, dri, app0, app14] = [0xd8, 0xd9, 0xda, 0xc4, 0xdb, 0xdd, 0xe0, 0xee]
-/** Decoders read ahead by so many bytes. */
-const padding = 16
 
 interface Segment {
   marker: number
@@ -126,8 +119,7 @@ export function readJpegStream(stream: Buffer): JpegStream {
   const tables: { dc: (HuffmanTable | undefined)[]; ac: (HuffmanTable | undefined)[] } = { dc: [], ac: [] }
   const scans: JpegScan[] = []
   let restartInterval = 0
-  let from = 2
-  while (from !== undefined) {
+  for (let from = 2; ; ) {
     let next: number | undefined
     for (const { marker, body, end } of segments(stream, from)) {
       if (marker === eoi) return { ...header, quantization, scans }
@@ -138,6 +130,9 @@ export function readJpegStream(stream: Buffer): JpegStream {
         const scan = readScanHeader(body, header, tables, restartInterval)
         next = readEntropySegments(stream, end, scan.segments)
         scans.push(scan)
+        // Each component is coded once in sequential and lossless streams; more scans are made to cost memory.
+        if (scans.length > header.components.length)
+          throw new PixelProblem('the JPEG stream has more scans than components')
         break
       }
     }
@@ -225,15 +220,15 @@ function readScanHeader(
   return { components, selection, pointTransform: approximation & 15, restartInterval, segments: [] }
 }
 
-/** @returns the position of the marker that ends the scan, or the end of the stream */
-function readEntropySegments(stream: Buffer, from: number, into: EntropySegment[]): number {
-  let out = new Uint8Array(stream.length - from + padding)
+/** Undoes byte stuffing and splits at restart markers. @returns the position of the marker that ends the scan, or the end of the stream */
+function readEntropySegments(stream: Buffer, from: number, into: Uint8Array[]): number {
+  const out = new Uint8Array(stream.length - from) // never more than there was
+  let start = 0
   let length = 0
   let at = from
   const endSegment = () => {
-    into.push({ bytes: out, length })
-    out = out.subarray(length + padding)
-    length = 0
+    into.push(out.subarray(start, length))
+    start = length
   }
   for (;;) {
     const mark = stream.indexOf(0xff, at)
@@ -245,24 +240,12 @@ function readEntropySegments(stream: Buffer, from: number, into: EntropySegment[
       return stream.length
     }
     const next = stream[mark + 1]!
-    if (next === 0) {
-      out[length++] = 0xff
-      at = mark + 2
-    } else if (next === 0xff) at = mark + 1
-    else if (next >= 0xd0 && next <= 0xd7) {
-      if (out.length < stream.length - mark + padding * 2 + length)
-        out = grown(out, stream.length - mark + padding * 2 + length)
-      endSegment()
-      at = mark + 2
-    } else {
+    if (next === 0) out[length++] = 0xff
+    else if (next >= 0xd0 && next <= 0xd7) endSegment()
+    else if (next !== 0xff) {
       endSegment()
       return mark
     }
+    at = next === 0xff ? mark + 1 : mark + 2
   }
-}
-
-function grown(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
-  const larger = new Uint8Array(length)
-  larger.set(bytes)
-  return larger
 }

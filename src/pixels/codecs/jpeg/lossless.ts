@@ -40,7 +40,7 @@ function decodeScan(jpeg: JpegStream, scan: JpegScan, samples: Uint8Array | Uint
   for (let first = 0, s = 0; first < rows; first += rowsPerSegment, s++) {
     const segment = scan.segments[s]
     if (!segment) throw new PixelProblem('the JPEG lossless stream is cut')
-    const reader = new BitReader(segment.bytes, segment.length)
+    const reader = new BitReader(segment)
     const last = Math.min(rows, first + rowsPerSegment)
     for (let row = first; row < last; row++)
       decodeRow(reader, scan, jpeg, samples, row * width, row === first, precision)

@@ -66,7 +66,7 @@ function decodeScan(
   for (let unit = 0, s = 0; unit < units; s++) {
     const segment = scan.segments[s]
     if (!segment) throw new PixelProblem('the JPEG stream is cut')
-    const reader = new BitReader(segment.bytes, segment.length)
+    const reader = new BitReader(segment)
     for (const part of parts) part.predictor = 0
     for (const end = Math.min(units, unit + interval); unit < end; unit++) {
       const [x, y] = [unit % unitsWide, Math.floor(unit / unitsWide)]
