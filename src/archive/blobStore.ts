@@ -86,7 +86,11 @@ export class BlobStore {
   async keep(blob: IncomingBlob): Promise<BlobKey> {
     if (!blob.writesAreDurable) await sync(blob.descriptor)
     if (!this.namesFollowFiles) await this.syncName(blob.key.slice(0, blob.key.lastIndexOf('/')))
-    closeSync(blob.descriptor) // nothing is left to be written: it returns at once
+    try {
+      closeSync(blob.descriptor) // nothing is left to be written: it returns at once
+    } catch {
+      // The bytes are durable, and the descriptor is gone either way: closing it again might close another file's.
+    }
     return blob.key
   }
 
@@ -96,7 +100,7 @@ export class BlobStore {
   }
 
   pathOf(key: BlobKey): string {
-    if (!/^[0-9/]+\/[0-9a-f-]+\.dcm$/.test(key)) throw new Error('not a blob key')
+    if (!isBlobKey(key)) throw new Error('not a blob key')
     return join(this.directory, key)
   }
 
@@ -108,9 +112,12 @@ export class BlobStore {
     await rm(this.pathOf(key), { force: true })
   }
 
-  /** @returns milliseconds since 1970 */
-  async modifiedAt(key: BlobKey): Promise<number> {
-    return (await stat(this.pathOf(key))).mtimeMs
+  /** @returns milliseconds since 1970; undefined if the file is gone */
+  async modifiedAt(key: BlobKey): Promise<number | undefined> {
+    return stat(this.pathOf(key)).then(
+      found => found.mtimeMs,
+      () => undefined,
+    )
   }
 
   async freeBytes(): Promise<number> {
@@ -157,6 +164,10 @@ export class BlobStore {
 
 /** 0 where the platform has no such flag (Windows): then `keep` synchronizes. */
 const synchronous = constants.O_SYNC ?? 0
+
+export function isBlobKey(text: string): text is BlobKey {
+  return /^[0-9/]+\/[0-9a-f-]+\.dcm$/.test(text)
+}
 
 /** The folder of a minute: `2026/11/24/1045`. */
 export function folderOf(moment: Date): string {

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Database } from '../platform/database.js'
-import { type BlobKey, type BlobStore, folderOf } from './blobStore.js'
+import { type BlobKey, type BlobStore, folderOf, isBlobKey } from './blobStore.js'
 
 const day = 24 * 60 * 60 * 1000
 const sweptUntil = 'orphans-swept-until'
@@ -20,10 +20,15 @@ export async function sweepOrphans(database: Database, blobs: BlobStore, now = n
   let removed = 0
   let keys: BlobKey[] = []
   for (const folder of [...(await foldersBetween(blobs.directory, from, until)), undefined]) {
-    if (folder) keys.push(...(await readdir(join(blobs.directory, folder))).map(name => `${folder}/${name}`))
+    if (folder) {
+      const names = await readdir(join(blobs.directory, folder))
+      keys.push(...names.map(name => `${folder}/${name}`).filter(isBlobKey)) // what is not ours is left alone
+    }
     if (folder && keys.length < keysAtOnce) continue
     const orphans = await withoutInstance(database, keys)
-    const old = await Promise.all(orphans.map(async key => (await blobs.modifiedAt(key)) < now.getTime() - day))
+    const old = await Promise.all(
+      orphans.map(async key => ((await blobs.modifiedAt(key)) ?? Number.POSITIVE_INFINITY) < now.getTime() - day),
+    )
     await Promise.all(orphans.filter((_, i) => old[i]).map(key => blobs.remove(key)))
     removed += old.filter(Boolean).length
     keys = []

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { BlobStore, sweepOrphans } from '../../src/archive/index.js'
@@ -31,12 +32,15 @@ test('removes files without an instance once they are a day old, and no others',
   const orphan = await blobs.receive(false)
   await blobs.write(orphan, [Buffer.from('half an instance')])
   const path = blobs.pathOf(await blobs.keep(orphan))
+  writeFileSync(join(dirname(path), '.DS_Store'), 'not ours')
   const files = () =>
-    readdirSync(blobs.directory, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile()).length
+    readdirSync(blobs.directory, { recursive: true, withFileTypes: true }).filter(entry => entry.name.endsWith('.dcm'))
+      .length
 
   expect(await sweepOrphans(pool, blobs)).toBe(0)
   expect(files()).toBe(2)
   expect(await sweepOrphans(pool, blobs, new Date(Date.now() + day + 120_000))).toBe(1)
   expect(existsSync(path)).toBe(false)
   expect(files()).toBe(1)
+  expect(existsSync(join(dirname(path), '.DS_Store'))).toBe(true)
 })
