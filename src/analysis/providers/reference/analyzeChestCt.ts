@@ -36,19 +36,25 @@ function measureLungs(volume: Volume, lungs: Lungs): LungMeasurements[] {
   const sum = [0, 0, 0]
   const low = [0, 0, 0]
   const count = [0, lungs.voxels.right, lungs.voxels.left]
-  for (let i = 0; i < lungs.mask.length; i++) {
-    const lung = lungs.mask[i]!
-    if (lung === 0) continue
-    const hu = volume.hounsfield[i]!
-    sum[lung]! += hu
-    if (hu < lowAttenuation) low[lung]!++
+  /** Voxels of each lung by slice. */
+  const area = [0, 1, 2].map(() => new Uint32Array(volume.depth))
+  const sliceSize = volume.width * volume.height
+  for (let slice = 0, i = 0; slice < volume.depth; slice++) {
+    for (const end = i + sliceSize; i < end; i++) {
+      const lung = lungs.mask[i]!
+      if (lung === 0) continue
+      const hu = volume.hounsfield[i]!
+      sum[lung]! += hu
+      if (hu < lowAttenuation) low[lung]!++
+      area[lung]![slice]!++
+    }
   }
   const mL = voxelVolume(volume) / 1000
   return (['right', 'left'] as const).flatMap((side, i) => {
     const lung = i + 1
     const voxels = count[lung]!
     if (voxels === 0) return []
-    const keySlice = largestSlice(volume, lungs, lung)
+    const keySlice = area[lung]!.indexOf(area[lung]!.reduce((most, voxels) => Math.max(most, voxels), 0))
     return [
       {
         side,
@@ -60,13 +66,6 @@ function measureLungs(volume: Volume, lungs: Lungs): LungMeasurements[] {
       },
     ]
   })
-}
-
-/** The slice on which a lung has most voxels. */
-function largestSlice({ width, height, depth }: Volume, { mask }: Lungs, lung: number): number {
-  const area = new Uint32Array(depth)
-  for (let i = 0; i < mask.length; i++) if (mask[i] === lung) area[Math.floor(i / (width * height))]!++
-  return area.indexOf(area.reduce((most, value) => Math.max(most, value), 0))
 }
 
 function runsOf({ width, height }: Volume, { mask }: Lungs, lung: number, slice: number) {

@@ -235,6 +235,7 @@ async function analyzeRadiographs(
       evaluations: [{ name: c.looksInverted, value: quality.looksInverted ? c.present : c.absent }],
     })
   }
+  if (items.length === 0) return notApplicable('the radiographs have samples of more than 16 bits')
   return {
     algorithm,
     status: 'findings',
