@@ -23,6 +23,7 @@ import { errorContext, type Log } from './platform/log.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
 import { type Settings, SettingsError } from './platform/settings.js'
+import { startDrawing } from './results/drawing.js'
 
 export interface Service {
   /** The administrator's token, at the first start only: it is shown once and kept as a digest. */
@@ -133,6 +134,8 @@ async function pipelineContext(
 ): Promise<PipelineContext> {
   const pixels = startPixelPool(settings.analysis.workers)
   undo.push(() => pixels.close())
+  const drawing = startDrawing()
+  undo.push(() => drawing.close())
   const reference = referenceProvider()
   undo.push(() => reference.close())
   const deliverers = new Map(
@@ -143,6 +146,7 @@ async function pipelineContext(
     database,
     blobs,
     pixels,
+    draw: drawing.draw,
     endpoints,
     providers: new Map([
       ['reference', reference],

@@ -9,6 +9,7 @@ import { decodeFrame } from '../pixels/decodeFrame.js'
 import { openFrames } from '../pixels/frames.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { packageVersion } from '../platform/packageVersion.js'
+import { drawKeyImage } from '../results/keyImage.js'
 import type { ResultContext, SourceInstance } from '../results/resultContext.js'
 import type { ResultObject } from '../results/resultObject.js'
 import { secondaryCaptures } from '../results/secondaryCapture.js'
@@ -47,7 +48,7 @@ export async function report(args: string[]): Promise<number> {
   const segmented = segmentations(findings, context)
   let pictures: ResultObject[]
   try {
-    pictures = await secondaryCaptures(findings, context, reference => imageOf(reference, sources))
+    pictures = await secondaryCaptures(findings, context, reference => imageOf(reference, sources), drawKeyImage)
   } catch (error) {
     if (error instanceof PixelProblem) return refuse(`an image cannot be drawn: ${error.message}`)
     throw error

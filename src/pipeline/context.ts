@@ -5,6 +5,7 @@ import type { PixelPool } from '../pixels/pool.js'
 import type { Database } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
+import type { Draw } from '../results/drawing.js'
 
 /** What the steps of the pipeline work with. */
 export interface PipelineContext {
@@ -13,6 +14,8 @@ export interface PipelineContext {
   pixels: PixelPool
   endpoints: Endpoints
   providers: ReadonlyMap<string, Provider>
+  /** Draws key images in a thread. */
+  draw: Draw
   deliverers: ReadonlyMap<string, Deliverer>
   quietSeconds: number
   /** Serial number of this installation, written into results. */

@@ -52,7 +52,12 @@ export async function report(
   const route = context.endpoints.routes.find(entry => entry.name === analysis.route)
   const segmented = route?.results.includes('seg') ? segmentations(analysis.findings, resultContext) : []
   const pictures = route?.results.includes('sc')
-    ? await secondaryCaptures(analysis.findings, resultContext, reference => imageOf(reference, sources, context))
+    ? await secondaryCaptures(
+        analysis.findings,
+        resultContext,
+        reference => imageOf(reference, sources, context),
+        context.draw,
+      )
     : []
   // The report refers to the segmentations: they come first, here and on the way to the destinations.
   const results = [...segmented, structuredReport(analysis.findings, resultContext, segmented), ...pictures]

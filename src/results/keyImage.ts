@@ -16,6 +16,44 @@ export interface Outline {
   label: string
 }
 
+/** What a picture is made of: plain data, so that it can be made in another thread. */
+export interface Picture {
+  image: DrawnImage
+  outlines: readonly Outline[]
+  /** Lines at the foot, broken where they are too long; they tell a reader that a machine made the picture. */
+  legend: readonly string[]
+}
+
+interface DrawnImage {
+  rows: number
+  columns: number
+  samples: ArrayLike<number>
+  photometric: string
+  rescale: { slope: number; intercept: number }
+  /** Undefined where the image has none. */
+  window: { center: number; width: number } | undefined
+  /** High values are shown dark: the window is that of the stored image, and that was MONOCHROME1. */
+  inverted: boolean
+}
+
+/** Decodes an image for drawing. */
+export async function imageToDraw(image: NormalizedImage): Promise<DrawnImage> {
+  const { rows, columns, rescale, header, frame } = image
+  const { samples, photometric } = await image.pixels()
+  const voi = macroOf(header, frame - 1, '00289132')
+  const [center, width] = [numberOf(voi, '00281050'), numberOf(voi, '00281051')]
+  const window = center !== undefined && width !== undefined && width >= 1 ? { center, width } : undefined
+  return {
+    rows,
+    columns,
+    samples,
+    photometric,
+    rescale,
+    window,
+    inverted: textOf(header, '00280004') === 'MONOCHROME1',
+  }
+}
+
 const outlineColour = [255, 176, 0] as const
 const textColour = [255, 255, 255] as const
 /** Pictures are enlarged until their shorter side has so many pixels. */
@@ -24,15 +62,8 @@ const maxScale = 4
 const textScale = 2
 const margin = 4
 
-/**
- * A picture of an image in its own window, with findings outlined and labelled, and lines of text at its foot.
- * @param legend lines at the foot, broken where they are too long; they tell a reader that a machine made the picture
- */
-export async function drawKeyImage(
-  image: NormalizedImage,
-  outlines: readonly Outline[],
-  legend: readonly string[],
-): Promise<KeyImage> {
+/** A picture of an image in its own window, with findings outlined and labelled, and lines of text at its foot. */
+export function drawKeyImage({ image, outlines, legend }: Picture): KeyImage {
   const scale = Math.max(1, Math.min(maxScale, Math.ceil(wantedSize / Math.min(image.rows, image.columns))))
   const columns = image.columns * scale
   const lines = legend.flatMap(line => wrapped(line, Math.floor((columns - 2 * margin) / (glyphWidth * textScale))))
@@ -42,7 +73,7 @@ export async function drawKeyImage(
   const set = (x: number, y: number, colour: readonly [number, number, number]) => {
     if (x >= 0 && x < columns && y >= 0 && y < rows) rgb.set(colour, (y * columns + x) * 3)
   }
-  paint(rgb, columns, scale, image, await image.pixels())
+  paint(rgb, columns, scale, image)
   for (const outline of outlines) drawOutline(outline, scale, set)
   for (const outline of outlines) write(outline.label, ...labelPlace(outline, scale, columns), outlineColour, set)
   for (const [i, line] of lines.entries())
@@ -52,15 +83,10 @@ export async function drawKeyImage(
 
 type SetPixel = (x: number, y: number, colour: readonly [number, number, number]) => void
 
-function paint(
-  rgb: Uint8Array,
-  width: number,
-  scale: number,
-  image: NormalizedImage,
-  { samples, photometric }: Awaited<ReturnType<NormalizedImage['pixels']>>,
-): void {
+function paint(rgb: Uint8Array, width: number, scale: number, image: DrawnImage): void {
+  const { samples, photometric } = image
   const colour = photometric === 'RGB'
-  const grey = colour ? undefined : greyOf(image, samples)
+  const grey = colour ? undefined : greyOf(image)
   for (let y = 0; y < image.rows * scale; y++) {
     for (let x = 0; x < width; x++) {
       const pixel = Math.floor(y / scale) * image.columns + Math.floor(x / scale)
@@ -71,10 +97,9 @@ function paint(
 }
 
 /** Grey levels by the image's window (PS3.3 C.11.2.1.2), or, without one, over the range of its samples. */
-function greyOf({ header, rescale, frame }: NormalizedImage, samples: ArrayLike<number>): (sample: number) => number {
-  const voi = macroOf(header, frame - 1, '00289132')
-  let [center, width] = [numberOf(voi, '00281050'), numberOf(voi, '00281051')]
-  if (center === undefined || width === undefined || !(width >= 1)) {
+function greyOf({ samples, rescale, window, inverted }: DrawnImage): (sample: number) => number {
+  let { center, width } = window ?? { center: 0, width: 0 }
+  if (!window) {
     let [lowest, highest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
     for (let i = 0; i < samples.length; i++) {
       const value = samples[i]! * rescale.slope + rescale.intercept
@@ -84,8 +109,6 @@ function greyOf({ header, rescale, frame }: NormalizedImage, samples: ArrayLike<
     center = (lowest + highest) / 2
     width = Math.max(1, highest - lowest)
   }
-  // The window is that of the stored image: one of MONOCHROME1 shows high values dark.
-  const inverted = textOf(header, '00280004') === 'MONOCHROME1'
   return sample => {
     const level = ((sample * rescale.slope + rescale.intercept - center) / width + 0.5) * 255
     const clamped = level < 0 ? 0 : Math.min(255, level)

@@ -4,7 +4,8 @@ import type { DicomJson } from '../dicom/dicomJson.js'
 import { sopClass } from '../dicom/sopClasses.js'
 import { deriveUid } from '../dicom/uid.js'
 import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
-import { drawKeyImage } from './keyImage.js'
+import type { Draw } from './drawing.js'
+import { imageToDraw } from './keyImage.js'
 import type { ResultContext } from './resultContext.js'
 import { madeBy, patientAndStudy, type ResultObject, sopReference } from './resultObject.js'
 
@@ -22,12 +23,13 @@ export async function secondaryCaptures(
   findings: Findings,
   context: ResultContext,
   imageOf: (reference: ImageReference) => NormalizedImage | undefined,
+  draw: Draw,
 ): Promise<ResultObject[]> {
   const outlined = findings.items.filter(finding => finding.regions.length > 0).slice(0, maxPictures)
   const captures: ResultObject[] = []
   for (const [i, finding] of outlined.entries()) {
     const image = imageOf(finding.regions[0]!)
-    if (image) captures.push(await secondaryCapture(finding, i + 1, image, findings, context)) // one picture at a time in memory
+    if (image) captures.push(await secondaryCapture(finding, i + 1, image, findings, context, draw)) // one picture at a time in memory
   }
   return captures
 }
@@ -38,16 +40,21 @@ async function secondaryCapture(
   image: NormalizedImage,
   findings: Findings,
   context: ResultContext,
+  draw: Draw,
 ): Promise<ResultObject> {
   const { algorithm } = findings
   const key = finding.regions[0]!
   const outlines = findings.items.flatMap(item =>
     item.regions.filter(region => isOn(region, key)).map(({ points }) => ({ points, label: item.trackingIdentifier })),
   )
-  const { rows, columns, rgb } = await drawKeyImage(image, outlines, [
-    `${notVerified}: ${algorithm.name} ${algorithm.version}`,
-    `${finding.trackingIdentifier}: ${measurementsOf(finding)}`,
-  ])
+  const { rows, columns, rgb } = await draw({
+    image: await imageToDraw(image),
+    outlines,
+    legend: [
+      `${notVerified}: ${algorithm.name} ${algorithm.version}`,
+      `${finding.trackingIdentifier}: ${measurementsOf(finding)}`,
+    ],
+  })
   const { studyInstanceUid, revision, route, arm } = context
   const sopInstanceUid = deriveUid('sc', studyInstanceUid, revision, route, arm, finding.trackingUid)
   const seriesInstanceUid = deriveUid('sc series', studyInstanceUid, route, arm)

@@ -10,7 +10,7 @@ import { textOf } from '../../src/dicom/dicomJson.js'
 import { decodeFrame } from '../../src/pixels/decodeFrame.js'
 import { openFrames } from '../../src/pixels/frames.js'
 import { drawText, glyphWidth } from '../../src/results/bitmapFont.js'
-import { drawKeyImage } from '../../src/results/keyImage.js'
+import { drawKeyImage, imageToDraw } from '../../src/results/keyImage.js'
 import type { ResultContext } from '../../src/results/resultContext.js'
 import { secondaryCaptures } from '../../src/results/secondaryCapture.js'
 import { hasProgram, sharedFolder, testWhere } from '../fixtures/peers.js'
@@ -84,8 +84,12 @@ const context: ResultContext = {
   softwareVersion: '1',
 }
 
+async function picture(drawn: NormalizedImage, legend: string[] = []) {
+  return drawKeyImage({ image: await imageToDraw(drawn), outlines: [], legend })
+}
+
 test('each finding with an outline gets a picture that says what it is', async () => {
-  const captures = await secondaryCaptures(findings, context, () => image())
+  const captures = await secondaryCaptures(findings, context, () => image(), drawKeyImage)
   expect(captures.map(capture => textOf(capture.dataset, '00204000'))).toEqual([
     'Nodule 1: Long axis 9.88 mm. AI result, not verified.',
     'Nodule 2: Long axis 9.88 mm. AI result, not verified.',
@@ -106,16 +110,16 @@ test('each finding with an outline gets a picture that says what it is', async (
 })
 
 test('MONOCHROME1 looks as its viewer shows it: high values dark', async () => {
-  const upright = await drawKeyImage(image(), [], [])
-  const inverted = await drawKeyImage(image('MONOCHROME1'), [], [])
+  const upright = await picture(image())
+  const inverted = await picture(image('MONOCHROME1'))
   for (const i of [0, 300, 768, 1200, 1533]) expect(inverted.rgb[i]! + upright.rgb[i]!).toBeGreaterThanOrEqual(254)
   expect(inverted.rgb[0]).toBe(255)
 })
 
 test('long lines are broken, none is cut', async () => {
-  const short = await drawKeyImage(image(), [], ['ONE LINE'])
-  const long = await drawKeyImage(image(), [], ['WORD '.repeat(30).trim(), 'X'.repeat(100)])
-  const lines = (picture: { rows: number }) => (picture.rows - 600 - 4) / 18
+  const short = await picture(image(), ['ONE LINE'])
+  const long = await picture(image(), ['WORD '.repeat(30).trim(), 'X'.repeat(100)])
+  const lines = (drawn: { rows: number }) => (drawn.rows - 600 - 4) / 18
   expect(lines(short)).toBe(1)
   expect(lines(long)).toBe(4 + 3)
 })
@@ -135,7 +139,7 @@ const validator = join(sharedFolder, 'tools', 'validate-sr')
 testWhere(existsSync(validator) && hasProgram('dciodvfy'), 'the validators are absent')(
   'a validator finds no error',
   async () => {
-    const [capture] = await secondaryCaptures(findings, context, () => image())
+    const [capture] = await secondaryCaptures(findings, context, () => image(), drawKeyImage)
     const path = join(scratch, 'valid.dcm')
     writeFileSync(path, capture!.bytes)
     expect(execFileSync(validator, [path], { encoding: 'utf8' })).toMatch(/: valid/)
