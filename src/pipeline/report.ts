@@ -12,6 +12,7 @@ import {
 } from '../archive/index.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
+import { PixelProblem } from '../pixels/imageDescription.js'
 import { type Queryable, type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import type { ResultContext } from '../results/resultContext.js'
@@ -52,12 +53,7 @@ export async function report(
   const route = context.endpoints.routes.find(entry => entry.name === analysis.route)
   const segmented = route?.results.includes('seg') ? segmentations(analysis.findings, resultContext) : []
   const pictures = route?.results.includes('sc')
-    ? await secondaryCaptures(
-        analysis.findings,
-        resultContext,
-        reference => imageOf(reference, sources, context),
-        context.draw,
-      )
+    ? await picturesOf(analysis.findings, resultContext, sources, job, context)
     : []
   // The report refers to the segmentations: they come first, here and on the way to the destinations.
   const results = [...segmented, structuredReport(analysis.findings, resultContext, segmented), ...pictures]
@@ -76,6 +72,28 @@ export async function report(
   })
   await Promise.all(keys.filter((_, i) => !stored[i]).map(key => blobs.remove(key)))
   job.log.info('results written', { revision, segmentations: segmented.length, pictures: pictures.length })
+}
+
+/** Pictures are an addition: an image that cannot be decoded any more costs them, not the report. */
+async function picturesOf(
+  findings: Findings,
+  resultContext: ResultContext,
+  sources: readonly StoredInstance[],
+  job: JobContext,
+  context: PipelineContext,
+): Promise<ResultObject[]> {
+  try {
+    return await secondaryCaptures(
+      findings,
+      resultContext,
+      reference => imageOf(reference, sources, context),
+      context.draw,
+    )
+  } catch (error) {
+    if (!(error instanceof PixelProblem)) throw error
+    job.log.warn('no pictures: an image cannot be decoded', { error: error.message })
+    return []
+  }
 }
 
 function imageOf(reference: ImageReference, sources: readonly StoredInstance[], context: PipelineContext) {

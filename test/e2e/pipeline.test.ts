@@ -7,6 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Phantom, type PhantomOptions } from '../../src/cli/phantom.js'
 import { itemsOf, textOf } from '../../src/dicom/dicomJson.js'
+import { sopClass } from '../../src/dicom/sopClasses.js'
+import { decodeFrame } from '../../src/pixels/decodeFrame.js'
+import { openFrames } from '../../src/pixels/frames.js'
 import { reportTree } from '../../src/results/reportTree.js'
 import { encapsulated } from '../fixtures/images.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
@@ -45,6 +48,7 @@ routes:
   - name: images
     match: { modality: [CT, CR, DX, US] }
     analysis: { primary: reference }
+    results: [sr, seg, sc]
     deliverTo: [pacs, folder]
 `,
   })
@@ -90,10 +94,10 @@ describe('a chest CT pushed by STOW-RS', () => {
       'analyzing',
       'reporting',
       'delivering',
-      ...Array(4).fill('delivered'), // report and segmentation, to two destinations
+      ...Array(detail.results.length * 2).fill('delivered'), // each to two destinations
       'completed',
     ])
-    expect(detail.deliveries.map(d => d.state)).toEqual(Array(4).fill('delivered'))
+    expect(detail.deliveries.map(d => d.state)).toEqual(Array(detail.results.length * 2).fill('delivered'))
 
     const [report] = await fetchSr(pacs.url, study)
     const tree = reportTree(report!).join('\n')
@@ -103,7 +107,16 @@ describe('a chest CT pushed by STOW-RS', () => {
     expect(textOf(report!, '0040A496')).toBe('PRELIMINARY')
     expect(tree).toMatch(/not for diagnosis/)
     const written = readdirSync(join(folder, study))
-    expect(written).toHaveLength(2)
+    expect(written).toHaveLength(detail.results.length)
+    const pictures = detail.results.filter(result => result.sopClassUid === sopClass.secondaryCapture)
+    expect(pictures.length).toBeGreaterThan(0)
+    for (const { sopInstanceUid } of pictures) {
+      const source = await openFrames(join(folder, study, `${sopInstanceUid}.dcm`))
+      const { photometric, samples } = await decodeFrame(source, 0)
+      await source.close()
+      expect(photometric).toBe('RGB')
+      expect(samples.some(value => value > 0)).toBe(true)
+    }
     expect(
       readFileSync(join(folder, study, written[0]!))
         .subarray(128, 132)
