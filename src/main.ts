@@ -13,7 +13,7 @@ import { createDeliverer } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
 import { Ingest } from './ingest/index.js'
 import { type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
-import { startPixelPool } from './pixels/pool.js'
+import { type PixelPool, startPixelPool } from './pixels/pool.js'
 import { type Database, migrate, openDatabase } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
 import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
@@ -71,7 +71,12 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
     undo.push(async () => nightly.stop())
 
     const admin = await adminToken(database, settings.auth.adminToken)
-    const { server, drain } = await listen(settings, endpoints, { database, blobs, log, admin }, undo)
+    const { server, drain } = await listen(
+      settings,
+      endpoints,
+      { database, blobs, pixels: context.pixels, log, admin },
+      undo,
+    )
     const { port } = server.address() as AddressInfo
     const host = settings.http.host.includes(':') ? `[${settings.http.host}]` : settings.http.host
     const url = `http://${host}:${port}`
@@ -172,6 +177,7 @@ async function installationId(database: Database): Promise<string> {
 interface HttpParts {
   database: Database
   blobs: BlobStore
+  pixels: PixelPool
   log: Log
   admin: AdminToken
 }

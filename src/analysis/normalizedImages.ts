@@ -47,8 +47,8 @@ function rescaleOf(header: DicomJson, frame: number): NormalizedImage['rescale']
   return { slope: -slope, intercept: slope * sum + intercept, unit }
 }
 
-/** Image Plane Module (PS3.3 C.7.6.2) or its macros; undefined if position, orientation or spacing are missing or no numbers. */
-function geometryOf(header: DicomJson, frame: number): ImageGeometry | undefined {
+/** Image Plane Module (PS3.3 C.7.6.2) or its macros, of a frame from 0; undefined if position, orientation or spacing are missing or no numbers. */
+export function geometryOf(header: DicomJson, frame: number): ImageGeometry | undefined {
   const measures = macroOf(header, frame, '00289110')
   const position = numbersOf(macroOf(header, frame, '00209113'), '00200032')
   const orientation = numbersOf(macroOf(header, frame, '00209116'), '00200037')

@@ -24,7 +24,7 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     run: async args => (await import('./report.js')).report(args),
   },
   show: {
-    summary: 'show FILE…                                prints Structured Reports as trees',
+    summary: 'show [--json] FILE…                       prints Structured Reports as trees, or as Findings documents',
     run: async args => (await import('./show.js')).show(args),
   },
   doctor: {

@@ -22,6 +22,12 @@ export interface PhantomOptions {
   /** Tells one phantom study from another. */
   study: string
   patientName?: string
+  /** Patient ID; by default each study has a patient of its own. */
+  patientId?: string
+  /** `YYYYMMDD` */
+  studyDate?: string
+  /** Where the centre of the volume lies in patient coordinates, mm: no two examinations have the same frame of reference. */
+  origin?: readonly [number, number, number]
 }
 
 /** HU of the phantom's materials. */
@@ -94,7 +100,8 @@ export class Phantom {
 
   /** One slice as CT Image Storage, Explicit VR Little Endian, 16 bits, rescaled by −1024. */
   file(z: number): Buffer {
-    const { size, slices, pixelSpacing, sliceSpacing, study, patientName } = this.options
+    const { size, slices, pixelSpacing, sliceSpacing, study, patientName, patientId } = this.options
+    const { studyDate = '20261120', origin: place = [0, 0, 0] } = this.options
     const { origin, z: zMm } = this.coordinates(z)
     const pixels = this.slice(z).map(hu => Math.max(0, Math.min(4095, hu + 1024)))
     const uid = (...parts: (string | number)[]) => [deriveUid('phantom', study, ...parts)]
@@ -103,7 +110,7 @@ export class Phantom {
       '00080008': { vr: 'CS', Value: ['ORIGINAL', 'PRIMARY', 'AXIAL'] },
       '00080016': { vr: 'UI', Value: ['1.2.840.10008.5.1.4.1.1.2'] },
       '00080018': { vr: 'UI', Value: uid('instance', z) },
-      '00080020': { vr: 'DA', Value: ['20261120'] },
+      '00080020': { vr: 'DA', Value: [studyDate] },
       '00080030': { vr: 'TM', Value: ['101112'] },
       '00080050': { vr: 'SH', Value: ['PHANTOM'] },
       '00080060': { vr: 'CS', Value: ['CT'] },
@@ -112,7 +119,7 @@ export class Phantom {
       '00081030': { vr: 'LO', Value: ['Chest CT phantom'] },
       '0008103E': { vr: 'LO', Value: ['Lung'] },
       '00100010': { vr: 'PN', Value: [{ Alphabetic: patientName ?? 'Phantom^Thorax' }] },
-      '00100020': { vr: 'LO', Value: [`PHANTOM-${study}`.slice(0, 64)] },
+      '00100020': { vr: 'LO', Value: [(patientId ?? `PHANTOM-${study}`).slice(0, 64)] },
       '00100030': { vr: 'DA', Value: ['19600101'] },
       '00100040': { vr: 'CS', Value: ['O'] },
       '00180015': { vr: 'CS', Value: ['CHEST'] },
@@ -124,7 +131,7 @@ export class Phantom {
       '00200011': { vr: 'IS', Value: ['2'] },
       '00200012': { vr: 'IS', Value: ['1'] },
       '00200013': { vr: 'IS', Value: [String(slices - z)] },
-      '00200032': { vr: 'DS', Value: [origin, origin, zMm].map(v => v.toFixed(3)) },
+      '00200032': { vr: 'DS', Value: [origin + place[0], origin + place[1], zMm + place[2]].map(v => v.toFixed(3)) },
       '00200037': { vr: 'DS', Value: ['1', '0', '0', '0', '1', '0'] },
       '00200052': { vr: 'UI', Value: uid('frame of reference') },
       '00201040': { vr: 'LO' },

@@ -3,6 +3,7 @@ import { sendProblem } from './problem.js'
 import { qido } from './qido.js'
 import { type StowOptions, stow } from './stow.js'
 import { type WadoOptions, wado, wadoMetadata } from './wado.js'
+import { wadoFrames, wadoPixelData } from './wadoFrames.js'
 
 /** The DICOMweb service (PS3.18): STOW-RS, QIDO-RS, WADO-RS. */
 export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
@@ -18,8 +19,11 @@ export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
   resource(router, '/studies/:study/series/:series', { GET: wado(options) })
   resource(router, '/studies/:study/series/:series/metadata', { GET: wadoMetadata(options) })
   resource(router, '/studies/:study/series/:series/instances', { GET: qido(database, 'instances') })
-  resource(router, '/studies/:study/series/:series/instances/:instance', { GET: wado(options) })
-  resource(router, '/studies/:study/series/:series/instances/:instance/metadata', { GET: wadoMetadata(options) })
+  const instance = '/studies/:study/series/:series/instances/:instance'
+  resource(router, instance, { GET: wado(options) })
+  resource(router, `${instance}/metadata`, { GET: wadoMetadata(options) })
+  resource(router, `${instance}/frames/:frames`, { GET: wadoFrames(options) })
+  resource(router, `${instance}/bulkdata/7FE00010`, { GET: wadoPixelData(options) })
   return router
 }
 

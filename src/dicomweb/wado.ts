@@ -3,14 +3,18 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Request, Response } from 'express'
 import { type BlobStore, findInstances, type StoredInstance } from '../archive/index.js'
+import { type DicomJson, numberOf } from '../dicom/dicomJson.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
+import type { PixelPool } from '../pixels/pool.js'
 import type { Database } from '../platform/database.js'
 import { type MediaType, parseAccept } from './mediaType.js'
 import { sendProblem } from './problem.js'
+import { baseUrl } from './stow.js'
 
 export interface WadoOptions {
   database: Database
   blobs: BlobStore
+  pixels: PixelPool
 }
 
 /** WADO-RS, PS3.18 10.4: a study, a series or an instance as Part 10 files, each as it is stored. */
@@ -46,8 +50,18 @@ export function wadoMetadata({ database }: WadoOptions) {
   return async (req: Request, res: Response): Promise<void> => {
     const instances = await findInstances(database, level(req))
     if (instances.length === 0) return notFound(res)
-    res.type('application/dicom+json').send(JSON.stringify(instances.map(({ header }) => header)))
+    const base = baseUrl(req)
+    res.type('application/dicom+json').send(JSON.stringify(instances.map(instance => withPixelData(instance, base))))
   }
+}
+
+/** Pixel Data by address: a client that asks there gets the value as it is stored. */
+function withPixelData(instance: StoredInstance, base: string): DicomJson {
+  const { header, studyInstanceUid, seriesInstanceUid, sopInstanceUid } = instance
+  if (!header['00280010']) return header
+  const vr = (numberOf(header, '00280100') ?? 16) > 8 ? 'OW' : 'OB'
+  const path = `studies/${studyInstanceUid}/series/${seriesInstanceUid}/instances/${sopInstanceUid}/bulkdata/7FE00010`
+  return { ...header, '7FE00010': { vr, BulkDataURI: `${base}/${path}` } }
 }
 
 function level(req: Request): { study: string; series?: string; instance?: string } {
@@ -90,6 +104,6 @@ async function* multipart(
   yield Buffer.from(`--${boundary}--\r\n`)
 }
 
-function ignoreHangUp(error: NodeJS.ErrnoException): void {
+export function ignoreHangUp(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE' && error.code !== 'ECONNRESET' && error.code !== 'EPIPE') throw error
 }

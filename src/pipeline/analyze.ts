@@ -1,12 +1,15 @@
 import type { Findings } from '../analysis/findings.js'
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
+import { misplaced } from '../analysis/placement.js'
 import { ProviderProblem } from '../analysis/provider.js'
 import { addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
+import type { Route } from '../platform/endpoints.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import type { PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
+import { followUp } from './priorExamination.js'
 
 /** Normalizes the study, has it analysed, and keeps the findings. */
 export async function analyze(
@@ -40,13 +43,16 @@ export async function analyze(
       problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
     if (!final) throw error
     job.log.error('the analysis failed', { revision, provider: name, error: problem.message })
-    return failed(study, revision, problem.message, context)
+    return failed(study, revision, rows[0]!, problem.message, context)
   }
   if (undecodable) {
     job.log.warn('images of the study are not decoded', { revision, undecodable })
     await addEvidence(database, [study], { kind: 'undecodable', reason: undecodable, at: new Date().toISOString() })
   }
-  await conclude(study, revision, withEvidence(findings, current), undecodable, context)
+  const known = withEvidence(findings, current)
+  const route = context.endpoints.routes.find(entry => entry.name === rows[0]!.route)
+  const followed = route?.compareWithPrior === false ? known : await followUp(database, study, revision, known)
+  await conclude(study, revision, followed, undecodable, route, context)
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }
 
@@ -58,7 +64,13 @@ async function callProvider(
 ): Promise<Findings> {
   const provider = context.providers.get(name)
   if (!provider) throw new ProviderProblem(`no provider is named ${name}`, false)
-  return provider.analyze(study, AbortSignal.timeout(timeoutSeconds * 1000))
+  const findings = await provider.analyze(study, AbortSignal.timeout(timeoutSeconds * 1000))
+  const headers = new Map(
+    study.series.flatMap(({ images }) => images.map(image => [image.sopInstanceUid, image.header] as const)),
+  )
+  const problem = misplaced(findings, uid => headers.get(uid))
+  if (problem) throw new ProviderProblem(`the answer is not about this study: ${problem}`, false)
+  return findings
 }
 
 /** The transfer syntaxes that kept images from the analyser, for the study's state; undefined when there are none. */
@@ -79,11 +91,15 @@ function withEvidence(findings: Findings, { evidence }: StudyRevision): Findings
   }
 }
 
+/** Of a route that is no longer configured. */
+const defaultReported: Route['reportOn'] = ['findings', 'no-findings', 'incomplete']
+
 async function conclude(
   study: string,
   revision: number,
   findings: Findings,
   undecodable: string | undefined,
+  route: Route | undefined,
   { database }: PipelineContext,
 ): Promise<void> {
   await transaction(database, async tx => {
@@ -93,9 +109,14 @@ async function conclude(
       `update analysis set status = $3, findings = $4, error = null, finished_at = now() where study_instance_uid = $1 and revision = $2`,
       [study, revision, findings.status, JSON.stringify(findings)],
     )
-    if (findings.status === 'not-applicable') {
+    if (!(route?.reportOn ?? defaultReported).includes(findings.status)) {
       return changeState(tx, study, revision, 'completed', {
-        reason: [`not applicable: ${findings.reason ?? ''}`, undecodable].filter(Boolean).join('; '),
+        reason: [
+          `${findings.status.replace('-', ' ')}: ${findings.reason ?? 'not reported by this route'}`,
+          undecodable,
+        ]
+          .filter(Boolean)
+          .join('; '),
       })
     }
     await changeState(tx, study, revision, 'reporting', {
@@ -106,12 +127,29 @@ async function conclude(
   })
 }
 
-async function failed(study: string, revision: number, reason: string, { database }: PipelineContext): Promise<void> {
+/** The analysis failed for good: the study ends so, after a report of it if the route wants one. */
+async function failed(
+  study: string,
+  revision: number,
+  { route: name, provider }: { route: string; provider: string },
+  reason: string,
+  { database, endpoints }: PipelineContext,
+): Promise<void> {
+  const reported = endpoints.routes.find(entry => entry.name === name)?.reportOn.includes('failed')
+  const findings: Findings = {
+    algorithm: { name: provider, version: 'unknown', manufacturer: 'unknown' },
+    status: 'failed',
+    reason,
+    lookedFor: [],
+    items: [],
+  }
   await transaction(database, async tx => {
     await tx.query(
-      `update analysis set status = 'failed', error = $3, finished_at = now() where study_instance_uid = $1 and revision = $2`,
-      [study, revision, reason],
+      `update analysis set status = 'failed', error = $3, findings = $4, finished_at = now() where study_instance_uid = $1 and revision = $2`,
+      [study, revision, reason, reported ? JSON.stringify(findings) : null],
     )
-    await changeState(tx, study, revision, 'failed', { reason })
+    if (!reported) return changeState(tx, study, revision, 'failed', { reason })
+    await changeState(tx, study, revision, 'reporting', { status: 'failed' })
+    await addJob(tx, 'report', { study, revision }, { key: `report:${study}:${revision}` })
   })
 }

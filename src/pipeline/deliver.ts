@@ -3,6 +3,7 @@ import { type DeliveryOutcome, delayBeforeRetry, maxAttempts } from '../delivery
 import { type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
+import { finishStudy } from './finishStudy.js'
 
 interface DeliveryRow {
   id: number
@@ -103,5 +104,5 @@ async function concludeStudy(tx: Transaction, study: string, revision: number): 
   const dead = [...new Set(rows.filter(row => row.state === 'dead').map(row => row.destination))]
   if (dead.length > 0)
     await changeState(tx, study, revision, 'failed', { reason: `not delivered to ${dead.join(', ')}` })
-  else await changeState(tx, study, revision, 'completed')
+  else await finishStudy(tx, study, revision)
 }

@@ -10,18 +10,19 @@ import {
   instancesOfRevision,
   type StoredInstance,
 } from '../archive/index.js'
-import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
-import { deriveUid } from '../dicom/uid.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { type Queryable, type Transaction, transaction } from '../platform/database.js'
+import type { Route } from '../platform/endpoints.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
-import type { ResultContext } from '../results/resultContext.js'
+import { type Pictures, type ResultKind, resultObjects } from '../results/index.js'
+import type { InstanceReference, ResultContext } from '../results/resultContext.js'
+import { defaultFormat, type ResultFormat } from '../results/resultFormat.js'
 import type { ResultObject } from '../results/resultObject.js'
-import { secondaryCaptures } from '../results/secondaryCapture.js'
-import { segmentations } from '../results/segmentation.js'
-import { structuredReport } from '../results/structuredReport.js'
+import { reportUid } from '../results/structuredReport.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
+import { finishStudy } from './finishStudy.js'
 import { decoderOf } from './normalizedStudy.js'
+import { priorExamination } from './priorExamination.js'
 
 /** Writes the findings as DICOM objects into the archive and queues them for their destinations. */
 export async function report(
@@ -32,31 +33,16 @@ export async function report(
   const { database, blobs } = context
   const current = await findRevision(database, study, revision)
   if (current?.state !== 'reporting') return
-  const { rows } = await database.query<{ route: string; arm: string; findings: Findings; startedAt: Date }>(
+  const { rows } = await database.query<AnalysisRow>(
     `select route, arm, findings, started_at "startedAt" from analysis where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
     [study, revision],
   )
   const analysis = rows[0]!
-  const predecessor = await findPredecessor(database, study, revision, analysis)
-  const sources = await instancesOfRevision(database, study, revision)
-  const resultContext: ResultContext = {
-    studyInstanceUid: study,
-    revision,
-    route: analysis.route,
-    arm: analysis.arm,
-    sources,
-    analyzedAt: analysis.startedAt,
-    deviceSerialNumber: context.deviceSerialNumber,
-    softwareVersion: context.softwareVersion,
-    ...(predecessor ? { predecessor } : {}),
-  }
   const route = context.endpoints.routes.find(entry => entry.name === analysis.route)
-  const segmented = route?.results.includes('seg') ? segmentations(analysis.findings, resultContext) : []
-  const pictures = route?.results.includes('sc')
-    ? await picturesOf(analysis.findings, resultContext, sources, job, context)
-    : []
-  // The report refers to the segmentations: they come first, here and on the way to the destinations.
-  const results = [...segmented, structuredReport(analysis.findings, resultContext, segmented), ...pictures]
+  const written = await writeResults(study, revision, analysis, route, job, context)
+  const results = [
+    ...new Map(written.flatMap(({ objects }) => objects).map(object => [object.sopInstanceUid, object])).values(),
+  ]
   const keys = await Promise.all(results.map(result => keepBlob(result.bytes, context)))
   const stored = await transaction(database, async tx => {
     const now = await findRevision(tx, study, revision, true)
@@ -67,33 +53,94 @@ export async function report(
     )
     const refused = outcomes.find(outcome => outcome.outcome === 'refused')
     if (refused) throw new Error(`a result could not be indexed: ${refused.detail}`)
-    await queueDeliveries(tx, study, revision, results, route?.deliverTo ?? [])
+    await queueDeliveries(tx, study, revision, written)
     return outcomes.map(outcome => outcome.outcome === 'stored')
   })
   await Promise.all(keys.filter((_, i) => !stored[i]).map(key => blobs.remove(key)))
-  job.log.info('results written', { revision, segmentations: segmented.length, pictures: pictures.length })
+  job.log.info('results written', { revision, objects: results.length, formats: written.length })
 }
 
-/** Pictures are an addition: an image that cannot be decoded any more costs them, not the report. */
-async function picturesOf(
-  findings: Findings,
-  resultContext: ResultContext,
-  sources: readonly StoredInstance[],
+interface AnalysisRow {
+  route: string
+  arm: string
+  findings: Findings
+  startedAt: Date
+}
+
+/** Objects, in the order of delivery, and the destinations that get them. */
+interface Written {
+  objects: ResultObject[]
+  destinations: string[]
+}
+
+/** What a format does not change is made once. */
+const formatted: readonly ResultKind[] = ['sr', 'seg', 'longitudinal']
+
+/** The objects of an analysis, in each format that a destination of its route wants; in the default one if there is no destination. */
+async function writeResults(
+  study: string,
+  revision: number,
+  { route: name, arm, findings, startedAt }: AnalysisRow,
+  route: Route | undefined,
   job: JobContext,
   context: PipelineContext,
-): Promise<ResultObject[]> {
-  try {
-    return await secondaryCaptures(
-      findings,
-      resultContext,
-      reference => imageOf(reference, sources, context),
-      context.draw,
-    )
-  } catch (error) {
-    if (!(error instanceof PixelProblem)) throw error
-    job.log.warn('no pictures: an image cannot be decoded', { error: error.message })
-    return []
+): Promise<Written[]> {
+  const { database } = context
+  const sources = await instancesOfRevision(database, study, revision)
+  const prior = await priorExamination(database, study, findings)
+  const base: ResultContext = {
+    studyInstanceUid: study,
+    revision,
+    route: name,
+    arm,
+    sources,
+    analyzedAt: startedAt,
+    deviceSerialNumber: context.deviceSerialNumber,
+    softwareVersion: context.softwareVersion,
+    format: defaultFormat,
+    ...(prior ? { prior } : {}),
   }
+  const kinds: readonly ResultKind[] = route?.results ?? ['sr']
+  const pictures: Pictures = {
+    imageOf: reference => imageOf(reference, sources, context),
+    draw: context.draw,
+    onProblem(error) {
+      if (!(error instanceof PixelProblem)) throw error
+      job.log.warn('no pictures: an image cannot be decoded', { error: error.message })
+    },
+  }
+  const unformatted = await resultObjects(
+    findings,
+    base,
+    kinds.filter(kind => !formatted.includes(kind)),
+    pictures,
+  )
+  const written: Written[] = []
+  for (const { format, destinations } of formatsOf(route, context)) {
+    const predecessor = await findPredecessor(database, { ...base, format })
+    const own = await resultObjects(
+      findings,
+      { ...base, format, ...(predecessor ? { predecessor } : {}) },
+      kinds.filter(kind => formatted.includes(kind)),
+      pictures,
+    )
+    written.push({ objects: [...own, ...unformatted], destinations })
+  }
+  return written
+}
+
+function formatsOf(
+  route: Route | undefined,
+  { endpoints }: PipelineContext,
+): { format: ResultFormat; destinations: string[] }[] {
+  const formats = new Map<string, { format: ResultFormat; destinations: string[] }>()
+  for (const name of route?.deliverTo ?? []) {
+    const format: ResultFormat = endpoints.destinations.find(entry => entry.name === name)?.format ?? defaultFormat
+    const entry = formats.get(JSON.stringify(format)) ?? { format, destinations: [] }
+    entry.destinations.push(name)
+    formats.set(JSON.stringify(format), entry)
+  }
+  return formats.size > 0 ? [...formats.values()] : [{ format: defaultFormat, destinations: [] }]
 }
 
 function imageOf(reference: ImageReference, sources: readonly StoredInstance[], context: PipelineContext) {
@@ -101,16 +148,16 @@ function imageOf(reference: ImageReference, sources: readonly StoredInstance[], 
   return instance && imagesOf(instance, decoderOf(instance, context))[(reference.frame ?? 1) - 1]
 }
 
-async function findPredecessor(
-  db: Queryable,
-  study: string,
-  revision: number,
-  { route, arm }: { route: string; arm: string },
-) {
-  const candidates = Array.from({ length: revision - 1 }, (_, i) => deriveUid('sr', study, i + 1, route, arm))
-  const { rows } = await db.query<NonNullable<ResultContext['predecessor']>>(
+/** The latest report that this one supersedes: of an earlier revision, or of an attempt that failed. */
+async function findPredecessor(db: Queryable, context: ResultContext): Promise<InstanceReference | undefined> {
+  const earlier = Array.from({ length: context.revision }, (_, i) => ({ ...context, revision: context.revision - i }))
+  const candidates = earlier.flatMap((revision, i) => [
+    ...(i > 0 ? [reportUid({ status: 'findings' }, revision)] : []),
+    reportUid({ status: 'failed' }, revision),
+  ])
+  const { rows } = await db.query<InstanceReference>(
     `select sop_class_uid "sopClassUid", sop_instance_uid "sopInstanceUid", series_instance_uid "seriesInstanceUid"
-       from instance where sop_instance_uid = any ($1) order by revision desc limit 1`,
+       from instance where sop_instance_uid = any ($1) order by array_position($1, sop_instance_uid) limit 1`,
     [candidates],
   )
   return rows[0]
@@ -133,7 +180,7 @@ function toIndex(result: ResultObject, blobKey: BlobKey, revision: number): Inst
     sopClassUid: result.sopClassUid,
     studyInstanceUid: result.studyInstanceUid,
     seriesInstanceUid: result.seriesInstanceUid,
-    transferSyntaxUid: explicitVrLittleEndian,
+    transferSyntaxUid: result.transferSyntaxUid,
     header: result.dataset,
     blobKey,
     byteLength: result.bytes.length,
@@ -147,18 +194,21 @@ async function queueDeliveries(
   tx: Transaction,
   study: string,
   revision: number,
-  results: readonly ResultObject[],
-  destinations: readonly string[],
+  written: readonly Written[],
 ): Promise<void> {
-  if (destinations.length === 0)
-    return changeState(tx, study, revision, 'completed', { reason: 'results are in the archive' })
-  await changeState(tx, study, revision, 'delivering', { destinations })
+  const pairs = written.flatMap(({ objects, destinations }) =>
+    objects.flatMap(object => destinations.map(destination => ({ object: object.sopInstanceUid, destination }))),
+  )
+  if (pairs.length === 0) return finishStudy(tx, study, revision, 'results are in the archive')
+  await changeState(tx, study, revision, 'delivering', {
+    destinations: [...new Set(pairs.map(pair => pair.destination))],
+  })
   const { rows } = await tx.query<{ id: number; destination: string }>(
     `insert into delivery (study_instance_uid, revision, sop_instance_uid, destination)
      select $1, $2, object, destination
-       from unnest($3::text[]) with ordinality o(object, n), unnest($4::text[]) destination order by n
+       from unnest($3::text[], $4::text[]) with ordinality o(object, destination, n) order by n
          on conflict do nothing returning id, destination`,
-    [study, revision, results.map(result => result.sopInstanceUid), destinations],
+    [study, revision, pairs.map(pair => pair.object), pairs.map(pair => pair.destination)],
   )
   for (const { id, destination } of rows) {
     await addJob(tx, 'deliver', { delivery: id }, { key: `deliver:${id}`, queue: deliveryQueue(destination, id) })

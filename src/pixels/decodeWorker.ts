@@ -1,12 +1,12 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
-import { decodeFrame, type NormalizedFrame } from './decodeFrame.js'
+import { type DecodeOptions, decodeFrame, type NormalizedFrame } from './decodeFrame.js'
 import { type FrameSource, openFrames } from './frames.js'
 import { PixelProblem } from './imageDescription.js'
 import { type NormalizeOptions, type NormalizeReport, normalizeFile } from './normalizeFile.js'
 
 /** Work for a pixel thread. `frame` counts from 0. */
 export type PixelTask =
-  | { kind: 'frame'; path: string; frame: number }
+  | { kind: 'frame'; path: string; frame: number; options: DecodeOptions }
   | { kind: 'file'; input: string; output: string; options: NormalizeOptions }
 
 // Frames of one object are asked for one after another: its header and fragments need finding once.
@@ -20,20 +20,20 @@ export type PixelAnswer = NormalizedFrame | NormalizeReport | { problem: string 
 export default async function run(task: PixelTask): Promise<PixelAnswer> {
   try {
     if (task.kind === 'file') return await normalizeFile(task.input, task.output, task.options)
-    return handOver(await decode(task.path, task.frame))
+    return handOver(await decode(task.path, task.frame, task.options))
   } catch (error) {
     if (error instanceof PixelProblem) return { problem: error.message }
     throw error
   }
 }
 
-async function decode(path: string, frame: number): Promise<NormalizedFrame> {
+async function decode(path: string, frame: number, options: DecodeOptions): Promise<NormalizedFrame> {
   clearTimeout(idle)
   if (opened?.path !== path) {
     await closeOpened()
     opened = { path, source: await openFrames(path) }
   }
-  const decoded = await decodeFrame(opened.source, frame)
+  const decoded = await decodeFrame(opened.source, frame, options)
   if (opened.source.image.frames === 1) await closeOpened()
   else idle = setTimeout(() => void closeOpened(), idleMilliseconds).unref()
   return decoded

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import { compiledModule } from '../platform/compiledModule.js'
-import type { NormalizedFrame } from './decodeFrame.js'
+import type { DecodeOptions, NormalizedFrame } from './decodeFrame.js'
 import type { PixelAnswer, PixelTask } from './decodeWorker.js'
 import { PixelProblem } from './imageDescription.js'
 import type { NormalizeOptions, NormalizeReport } from './normalizeFile.js'
@@ -9,7 +9,7 @@ import type { NormalizeOptions, NormalizeReport } from './normalizeFile.js'
 /** Decodes in worker threads, so that pixels never hold up the event loop. */
 export interface PixelPool {
   /** Samples come without being copied; they are the caller's. @param frame 0-based @throws PixelProblem */
-  frame(path: string, frame: number): Promise<NormalizedFrame>
+  frame(path: string, frame: number, options?: DecodeOptions): Promise<NormalizedFrame>
   /** @throws PixelProblem */
   file(input: string, output: string, options?: NormalizeOptions): Promise<NormalizeReport>
   readonly threads: number
@@ -54,7 +54,7 @@ export function startPixelPool(threads = availableParallelism(), limits: Partial
     }
   }
   return {
-    frame: (path, frame) => run<NormalizedFrame>({ kind: 'frame', path, frame }),
+    frame: (path, frame, options = {}) => run<NormalizedFrame>({ kind: 'frame', path, frame, options }),
     file: (input, output, options = {}) => run<NormalizeReport>({ kind: 'file', input, output, options }),
     threads,
     close: () => pool.destroy(),

@@ -20,9 +20,28 @@ const provider = z.strictObject({
   privateCreators: z.array(z.string().min(1)).default([]),
 })
 
+const concept = z.strictObject({
+  scheme: z.string().min(1).max(16),
+  value: z.string().min(1).max(64),
+  meaning: z.string().min(1).max(64),
+})
+
+/** How results are written for a destination. */
+const format = z.strictObject({
+  language: z.enum(['en', 'de', 'fr', 'es', 'ja', 'zh']).default('en'),
+  report: z.enum(['comprehensive-3d', 'comprehensive']).default('comprehensive-3d'),
+  groups: z.enum(['both', 'planar', 'volumetric']).default('both'),
+  segmentation: z.enum(['binary', 'labelmap']).default('binary'),
+  compression: z.enum(['none', 'deflated', 'rle', 'jpeg2000']).default('none'),
+  codes: z
+    .array(z.strictObject({ replace: z.strictObject({ scheme: z.string(), value: z.string() }), by: concept }))
+    .default([]),
+})
+
 const destination = z.union([
   z.strictObject({
     name,
+    format: format.prefault({}),
     stow: z.strictObject({
       url: httpUrl,
       token: secret.optional(),
@@ -34,7 +53,7 @@ const destination = z.union([
       confirm: z.boolean().default(false),
     }),
   }),
-  z.strictObject({ name, folder: z.string().min(1) }),
+  z.strictObject({ name, format: format.prefault({}), folder: z.string().min(1) }),
 ])
 
 const route = z.strictObject({
@@ -47,8 +66,17 @@ const route = z.strictObject({
     })
     .prefault({}),
   analysis: z.strictObject({ primary: name }),
-  /** What is written: the Structured Report always; if wanted Segmentations of findings that have a mask, and pictures of those that have an outline. */
-  results: z.array(z.enum(['sr', 'seg', 'sc'])).default(['sr', 'seg']),
+  /**
+   * What is written: Structured Report; Segmentations of findings that have a mask; Secondary Captures; presentation states with the outlines;
+   * Parametric Maps of heat maps; a PDF; the longitudinal report where there is a prior examination.
+   */
+  results: z.array(z.enum(['sr', 'seg', 'sc', 'gsps', 'map', 'pdf', 'longitudinal'])).default(['sr', 'seg']),
+  /** Outcomes of an analysis that are reported. A failure, or that an algorithm does not apply, is otherwise told to administrators only. */
+  reportOn: z
+    .array(z.enum(['findings', 'no-findings', 'incomplete', 'not-applicable', 'failed']))
+    .default(['findings', 'no-findings', 'incomplete']),
+  /** Follow lesions from the patient's latest examination that the same algorithm has analysed. */
+  compareWithPrior: z.boolean().default(true),
   deliverTo: z.array(name).default([]),
 })
 
@@ -104,6 +132,8 @@ const defaultRoute: Route = {
   match: {},
   analysis: { primary: 'reference' },
   results: ['sr', 'seg', 'sc'],
+  reportOn: ['findings', 'no-findings', 'incomplete'],
+  compareWithPrior: true,
   deliverTo: [],
 }
 

@@ -1,9 +1,9 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
-import { drawKeyImage, type KeyImage, type Picture } from './keyImage.js'
+import { drawPicture, type KeyImage, type Picture } from './keyImage.js'
 
 /** Draws one picture in a thread; its pixels come back without being copied. */
 export default function run(picture: Picture): KeyImage {
-  const drawn = drawKeyImage(picture)
+  const drawn = drawPicture(picture)
   return move({
     get [transferableSymbol]() {
       return drawn.rgb.buffer

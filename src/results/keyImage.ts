@@ -17,8 +17,12 @@ export interface Outline {
 }
 
 /** What a picture is made of: plain data, so that it can be made in another thread. */
-export interface Picture {
+export type Picture = ImagePicture | { lines: readonly string[] }
+
+interface ImagePicture {
   image: DrawnImage
+  /** Real values over the image, in colours from transparent at `lowest` to red at `highest`. */
+  heat?: { rows: number; columns: number; values: ArrayLike<number>; lowest: number; highest: number }
   outlines: readonly Outline[]
   /** Lines at the foot, broken where they are too long; they tell a reader that a machine made the picture. */
   legend: readonly string[]
@@ -62,8 +66,30 @@ const maxScale = 4
 const textScale = 2
 const margin = 4
 
-/** A picture of an image in its own window, with findings outlined and labelled, and lines of text at its foot. */
-export function drawKeyImage({ image, outlines, legend }: Picture): KeyImage {
+/** A picture of an image in its own window, with findings outlined and labelled, and lines of text at its foot; or a page of lines alone. */
+export function drawPicture(picture: Picture): KeyImage {
+  return 'image' in picture ? drawKeyImage(picture) : drawPage(picture.lines)
+}
+
+const pageColumns = 1024
+const maxPageLines = 200
+
+/** Black, with as many rows as the lines need. */
+function drawPage(text: readonly string[]): KeyImage {
+  const all = text.flatMap(line => wrapped(line, Math.floor((pageColumns - 2 * margin) / (glyphWidth * textScale))))
+  const lines =
+    all.length > maxPageLines ? [...all.slice(0, maxPageLines), `${all.length - maxPageLines} more lines`] : all
+  const rows = (lines.length + 1) * glyphHeight * textScale
+  const rgb = new Uint8Array(rows * pageColumns * 3)
+  const set = (x: number, y: number, colour: readonly [number, number, number]) => {
+    if (x >= 0 && x < pageColumns && y >= 0 && y < rows) rgb.set(colour, (y * pageColumns + x) * 3)
+  }
+  for (const [i, line] of lines.entries())
+    write(line, margin, (i + 0.5) * glyphHeight * textScale, i === 0 ? outlineColour : textColour, set)
+  return { rows, columns: pageColumns, rgb }
+}
+
+function drawKeyImage({ image, heat, outlines, legend }: ImagePicture): KeyImage {
   const scale = Math.max(1, Math.min(maxScale, Math.ceil(wantedSize / Math.min(image.rows, image.columns))))
   const columns = image.columns * scale
   const lines = legend.flatMap(line => wrapped(line, Math.floor((columns - 2 * margin) / (glyphWidth * textScale))))
@@ -74,6 +100,7 @@ export function drawKeyImage({ image, outlines, legend }: Picture): KeyImage {
     if (x >= 0 && x < columns && y >= 0 && y < rows) rgb.set(colour, (y * columns + x) * 3)
   }
   paint(rgb, columns, scale, image)
+  if (heat) overlay(rgb, columns, image.rows * scale, scale * (image.columns / heat.columns), heat)
   for (const outline of outlines) drawOutline(outline, scale, set)
   for (const outline of outlines) write(outline.label, ...labelPlace(outline, scale, columns), outlineColour, set)
   for (const [i, line] of lines.entries())
@@ -92,6 +119,29 @@ function paint(rgb: Uint8Array, width: number, scale: number, image: DrawnImage)
       const pixel = Math.floor(y / scale) * image.columns + Math.floor(x / scale)
       const at = (y * width + x) * 3
       for (let c = 0; c < 3; c++) rgb[at + c] = grey ? grey(samples[pixel]!) : samples[pixel * 3 + c]!
+    }
+  }
+}
+
+const opacity = 0.6
+
+/** Blue over green to red, the stronger the more opaque: the image stays visible where the map says nothing. */
+function overlay(
+  rgb: Uint8Array,
+  width: number,
+  height: number,
+  scale: number,
+  { rows, columns, values, lowest, highest }: NonNullable<ImagePicture['heat']>,
+): void {
+  for (let y = 0; y < height; y++) {
+    const row = Math.min(rows - 1, Math.floor((y / height) * rows))
+    for (let x = 0; x < width; x++) {
+      const value = values[row * columns + Math.min(columns - 1, Math.floor(x / scale))]!
+      const level = highest > lowest ? Math.min(1, Math.max(0, (value - lowest) / (highest - lowest))) : 0
+      const alpha = opacity * Math.min(1, level * 2)
+      const at = (y * width + x) * 3
+      for (const [c, wave] of [level, 1 - Math.abs(2 * level - 1), 1 - level].entries())
+        rgb[at + c] = rgb[at + c]! * (1 - alpha) + 255 * wave * alpha
     }
   }
 }

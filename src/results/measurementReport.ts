@@ -1,220 +1,113 @@
-import type { Finding, Findings, ImageReference } from '../analysis/findings.js'
-import { type CodedConcept, concepts as c } from '../dicom/concepts.js'
-import { textOf } from '../dicom/dicomJson.js'
-import { deriveUid } from '../dicom/uid.js'
+import type { Finding, Findings } from '../analysis/findings.js'
+import { type CodedConcept, concepts as c, sameConcept } from '../dicom/concepts.js'
+import { type ContentItem, code, container, mapConcepts, type SopReference } from './contentItem.js'
+import type { ResultContext } from './resultContext.js'
+import { languageConcepts, writer } from './resultFormat.js'
+import { changeOf, derivedMeasurements, readComparison } from './templates/comparison.js'
+import { imageLibrary, procedureOf } from './templates/imageLibrary.js'
 import {
-  type ContentItem,
-  code,
-  container,
-  date,
-  image,
-  num,
-  polyline,
-  type SopReference,
-  text,
-  uidref,
-} from './contentItem.js'
-import type { ResultContext, SourceInstance } from './resultContext.js'
+  measurementGroups,
+  readMeasurementGroup,
+  type SegmentReference,
+  sourceFinder,
+} from './templates/measurementGroup.js'
+import {
+  algorithmIdentification,
+  deviceObserver,
+  languageOfContent,
+  readAlgorithm,
+} from './templates/observationContext.js'
+import { qualitativeEvaluations, readQualitativeEvaluations } from './templates/qualitativeEvaluations.js'
 
-/** A segment that shows a finding, by the finding's tracking UID. */
-export interface SegmentReference extends SopReference {
-  segment: number
-  /** Series of the images that were segmented. */
-  sourceSeries: string
-}
-
-/** Imaging Measurement Report, TID 1500 of PS3.16. */
+/** Imaging Measurement Report, TID 1500 of PS3.16, in the language and with the codes of the context's format. */
 export function measurementReport(
   findings: Findings,
   context: ResultContext,
   segments: ReadonlyMap<string, SegmentReference> = new Map(),
 ): ContentItem {
-  const sources = new Map(context.sources.map(source => [source.sopInstanceUid, source]))
-  return container(undefined, c.imagingMeasurementReport, '1500')(
-    code('HAS CONCEPT MOD', c.language, c.englishUs)(), // TID 1204
-    ...deviceObserver(findings, context),
-    code('HAS CONCEPT MOD', c.procedureReported, procedureOf(context.sources))(),
-    imageLibrary(context.sources),
-    container('CONTAINS', c.imagingMeasurements)(
-      ...algorithmIdentification(findings),
-      ...findings.items.flatMap(finding => measurementGroups(finding, sources, segments.get(finding.trackingUid))),
-    ),
+  const { format, sources } = context
+  const find = sourceFinder(sources)
+  const changed = new Map(findings.comparison?.lesions.map(lesion => [lesion.trackingUid, lesion]))
+  const groups = findings.items.flatMap(finding => {
+    const lesion = changed.get(finding.trackingUid)
+    const evaluations = lesion ? [changeOf(lesion)] : []
+    return measurementGroups(finding, find, segments.get(finding.trackingUid), format.groups, { evaluations })
+  })
+  return reportOf(findings, context, groups, findings.comparison ? [derivedMeasurements(findings.comparison)] : [])
+}
+
+/** The frame of TID 1500 around measurement groups. */
+export function reportOf(
+  findings: Findings,
+  { format, sources, deviceSerialNumber }: ResultContext,
+  groups: readonly ContentItem[],
+  derived: readonly ContentItem[],
+): ContentItem {
+  const root = container(undefined, c.imagingMeasurementReport, '1500')(
+    languageOfContent(languageConcepts[format.language]),
+    ...deviceObserver(findings, deviceSerialNumber),
+    code('HAS CONCEPT MOD', c.procedureReported, procedureOf(sources))(),
+    imageLibrary(sources),
+    container('CONTAINS', c.imagingMeasurements)(...algorithmIdentification(findings), ...groups),
+    ...derived,
     qualitativeEvaluations(findings),
   )
+  return mapConcepts(root, writer(format))
 }
 
-/** Identifies the algorithm: a new version is another device (IHE AIR). */
-export function algorithmDeviceUid({ algorithm }: Findings): string {
-  return deriveUid('algorithm', algorithm.manufacturer, algorithm.name, algorithm.version)
+/** Findings as a report tells them, and by tracking UID the segments that show them, which another object holds. */
+export interface ReadReport {
+  findings: Findings
+  segments: ReadonlyMap<string, SopReference>
 }
-
-/** TID 1001 with TID 1002 and 1004. */
-function deviceObserver(findings: Findings, context: ResultContext): ContentItem[] {
-  return [
-    code('HAS OBS CONTEXT', c.observerType, c.device)(),
-    uidref('HAS OBS CONTEXT', c.deviceObserverUid, algorithmDeviceUid(findings))(),
-    text('HAS OBS CONTEXT', c.deviceObserverName, 'Radbridge')(),
-    text('HAS OBS CONTEXT', c.deviceObserverManufacturer, findings.algorithm.manufacturer)(),
-    text('HAS OBS CONTEXT', c.deviceObserverModel, findings.algorithm.name)(),
-    text('HAS OBS CONTEXT', c.deviceObserverSerial, context.deviceSerialNumber)(),
-  ]
-}
-
-function procedureOf(sources: readonly SourceInstance[]): CodedConcept {
-  return sources.every(source => textOf(source.header, '00080060') === 'CT') ? c.ctUnspecified : c.imagingProcedure
-}
-
-const modalities: Readonly<Record<string, CodedConcept>> = { CT: c.ct, CR: c.cr, DX: c.dx }
-
-/** TID 1600, one group (TID 1602) a series. */
-function imageLibrary(sources: readonly SourceInstance[]): ContentItem {
-  const bySeries = new Map<string, SourceInstance[]>()
-  for (const source of sources)
-    bySeries.set(source.seriesInstanceUid, [...(bySeries.get(source.seriesInstanceUid) ?? []), source])
-  return container(
-    'CONTAINS',
-    c.imageLibrary,
-  )(
-    ...[...bySeries.values()].map(images => {
-      const { header } = images[0]!
-      const modality = modalities[textOf(header, '00080060') ?? '']
-      const bodyPart = textOf(header, '00180015')
-      const studyDate = textOf(header, '00080020')
-      const frameOfReference = textOf(header, '00200052')
-      return container('CONTAINS', c.imageLibraryGroup)(
-        ...(modality ? [code('HAS ACQ CONTEXT', c.modality, modality)()] : []),
-        ...(bodyPart === 'CHEST' ? [code('HAS ACQ CONTEXT', c.targetRegion, c.chest)()] : []),
-        ...(studyDate && /^\d{8}$/.test(studyDate) ? [date('HAS ACQ CONTEXT', c.studyDate, studyDate)()] : []),
-        ...(frameOfReference ? [uidref('HAS ACQ CONTEXT', c.frameOfReferenceUid, frameOfReference)()] : []),
-        ...images.map(source => image('CONTAINS', undefined, referenceTo(source))()),
-      )
-    }),
-  )
-}
-
-/** TID 4019. */
-function algorithmIdentification({ algorithm }: Findings): ContentItem[] {
-  return [
-    text('HAS CONCEPT MOD', c.algorithmName, algorithm.name)(),
-    text('HAS CONCEPT MOD', c.algorithmVersion, algorithm.version)(),
-    ...(algorithm.parameters ? [text('HAS CONCEPT MOD', c.algorithmParameters, algorithm.parameters)()] : []),
-  ]
-}
-
-/** Quantities of the whole lesion, which belong to its segment; all others are measured in a plane. */
-const volumetric: ReadonlySet<string> = new Set([c.volume.value, c.attenuation.value])
 
 /**
- * The groups of one finding, under one tracking UID. With a segment: a planar group with the outline of the key slice, which is what viewers draw,
- * and a volumetric one that refers to the segment. A template allows one kind of geometry in a group, hence two.
+ * Reads an Imaging Measurement Report, whoever wrote it: groups of one tracking UID are one finding.
+ * @param maker what the document's equipment says, for reports that name no algorithm
+ * @returns undefined if the tree has no Imaging Measurements
  */
-function measurementGroups(
-  finding: Finding,
-  sources: ReadonlyMap<string, SourceInstance>,
-  segment: SegmentReference | undefined,
-): ContentItem[] {
-  const ofVolume = finding.measurements.filter(({ quantity }) => volumetric.has(quantity.value))
-  const inPlane = finding.measurements.filter(({ quantity }) => !volumetric.has(quantity.value))
-  if (!segment || finding.regions.length === 0 || ofVolume.length === 0 || inPlane.length === 0)
-    return [measurementGroup(finding, sources)]
-  return [
-    measurementGroup({ ...finding, regions: finding.regions.slice(0, 1), measurements: inPlane }, sources),
-    volumetricGroup({ ...finding, measurements: ofVolume }, segment),
-  ]
-}
-
-/** TID 1411 with a Referenced Segment. The series stands after the tracking UID: viewers take the first UIDREF for that. */
-function volumetricGroup(finding: Finding, { segment, sourceSeries, ...reference }: SegmentReference): ContentItem {
-  return container('CONTAINS', c.measurementGroup, '1411')(
-    ...headOf(finding),
-    image('CONTAINS', c.referencedSegment, { ...reference, segment })(),
-    uidref('CONTAINS', c.sourceSeriesForSegmentation, sourceSeries)(),
-    ...tailOf(finding),
-  )
-}
-
-/** TID 1411 (volumetric) for outlines on several slices, TID 1410 (planar) for one outline, TID 1501 without outlines. */
-function measurementGroup(finding: Finding, sources: ReadonlyMap<string, SourceInstance>): ContentItem {
-  const template = finding.regions.length > 1 ? '1411' : finding.regions.length === 1 ? '1410' : '1501'
-  const find = (reference: ImageReference): SopReference => {
-    const source = sources.get(reference.sopInstanceUid)
-    if (!source) throw new Error('a finding refers to an image that was not analysed')
-    return { ...referenceTo(source), ...(reference.frame ? { frame: reference.frame } : {}) }
+export function readMeasurementReport(
+  root: ContentItem,
+  maker: { manufacturer: string; model: string; version: string },
+): ReadReport | undefined {
+  const measurements = containerNamed(root, c.imagingMeasurements)
+  if (!measurements) return undefined
+  const qualitative = containerNamed(root, c.qualitativeEvaluations)
+  const groups = measurements.children.filter(child => child.name && sameConcept(child.name, c.measurementGroup))
+  const items = new Map<string, Finding>()
+  const segments = new Map<string, SopReference>()
+  for (const [i, group] of groups.entries()) {
+    const { finding, segment } = readMeasurementGroup(group, i + 1)
+    const key = finding.trackingUid || `group ${i}`
+    const known = items.get(key)
+    items.set(key, known ? merged(known, finding) : finding)
+    if (segment) segments.set(key, segment)
   }
-  return container('CONTAINS', c.measurementGroup, template)(
-    ...headOf(finding),
-    ...finding.regions.map(region =>
-      polyline('CONTAINS', c.imageRegion, region.points)(image('SELECTED FROM', undefined, find(region))()),
-    ),
-    ...(finding.regions.length === 0 ? (finding.sources ?? []) : []).map(source =>
-      image('CONTAINS', c.sourceOfMeasurement, find(source))(),
-    ),
-    ...tailOf(finding),
-    ...(finding.probability === undefined
-      ? []
-      : [num('CONTAINS', c.certaintyOfFinding, finding.probability * 100, c.percent)()]),
-    ...finding.evaluations.map(({ name, value }) => code('CONTAINS', name, value)()),
-  )
+  const { status, ...said } = readQualitativeEvaluations(qualitative)
+  const comparison = readComparison(containerNamed(root, c.derivedMeasurements), groups, qualitative)
+  const findings: Findings = {
+    algorithm: readAlgorithm(root, maker),
+    status: status ?? (items.size > 0 ? 'findings' : 'no-findings'),
+    ...said,
+    items: [...items.values()],
+    ...(comparison ? { comparison } : {}),
+  }
+  return { findings, segments }
 }
 
-/** The tracking UID must be the group's first UIDREF, and each item must have a name: viewers rely on both. */
-function headOf(finding: Finding): ContentItem[] {
-  return [
-    text('HAS OBS CONTEXT', c.trackingIdentifier, finding.trackingIdentifier)(),
-    uidref('HAS OBS CONTEXT', c.trackingUid, finding.trackingUid)(),
-    ...(finding.category ? [code('CONTAINS', c.findingCategory, finding.category)()] : []),
-    code('CONTAINS', c.finding, finding.type)(),
-  ]
+function containerNamed(root: ContentItem, name: CodedConcept): ContentItem | undefined {
+  return root.children.find(child => child.value.type === 'CONTAINER' && child.name && sameConcept(child.name, name))
 }
 
-/** Finding site and measurements, TID 1419. */
-function tailOf(finding: Finding): ContentItem[] {
-  return [
-    ...(finding.site
-      ? [
-          code(
-            'HAS CONCEPT MOD',
-            c.findingSite,
-            finding.site,
-          )(...(finding.laterality ? [code('HAS CONCEPT MOD', c.laterality, finding.laterality)()] : [])),
-        ]
-      : []),
-    ...finding.measurements.map(({ quantity, value, unit, method, derivation }) =>
-      num(
-        'CONTAINS',
-        quantity,
-        value,
-        unit,
-      )(
-        ...(method ? [code('HAS CONCEPT MOD', c.measurementMethod, method)()] : []),
-        ...(derivation ? [code('HAS CONCEPT MOD', c.derivation, derivation)()] : []),
-      ),
-    ),
-  ]
-}
-
-/** What was looked for and whether it is there. Absence is only said when everything could be looked at. */
-function qualitativeEvaluations(findings: Findings): ContentItem {
-  const found = new Set(findings.items.map(finding => finding.type.value))
-  const presence = findings.lookedFor.flatMap(type => {
-    if (found.has(type.value)) return [code('CONTAINS', type, c.present)()]
-    return findings.status === 'incomplete' ? [] : [code('CONTAINS', type, c.absent)()]
-  })
-  return container('CONTAINS', c.qualitativeEvaluations)(
-    code('CONTAINS', c.processingSummary, summaryOf(findings))(),
-    ...presence,
-    ...(findings.conclusion ? [text('CONTAINS', c.conclusion, findings.conclusion)()] : []),
-  )
-}
-
-/** CID 6047. */
-function summaryOf({ status, items, lookedFor }: Findings): CodedConcept {
-  const wanted = new Set(lookedFor.map(type => type.value))
-  const found = lookedFor.length === 0 ? items.length > 0 : items.some(finding => wanted.has(finding.type.value))
-  if (status === 'incomplete') return found ? c.partlyWithFindings : c.partlyWithoutFindings
-  return found ? c.succeededWithFindings : c.succeededWithoutFindings
-}
-
-function referenceTo({ sopClassUid, sopInstanceUid }: SourceInstance): SopReference {
-  return { sopClassUid, sopInstanceUid }
+/** Two groups of one lesion. */
+function merged(a: Finding, b: Finding): Finding {
+  const sources = [...(a.sources ?? []), ...(b.sources ?? [])]
+  return {
+    ...b,
+    ...a,
+    regions: [...a.regions, ...b.regions],
+    ...(sources.length > 0 ? { sources } : {}),
+    measurements: [...a.measurements, ...b.measurements],
+    evaluations: [...a.evaluations, ...b.evaluations],
+  }
 }

@@ -1,4 +1,6 @@
+import type { Findings } from '../analysis/findings.js'
 import type { DicomJson } from '../dicom/dicomJson.js'
+import type { ResultFormat } from './resultFormat.js'
 
 /** What a result object needs to know besides the findings: where they come from, and what it is itself. */
 export interface ResultContext {
@@ -13,8 +15,11 @@ export interface ResultContext {
   /** Serial number of this installation. */
   deviceSerialNumber: string
   softwareVersion: string
+  format: ResultFormat
   /** The report of an earlier revision that this one supersedes. */
-  predecessor?: { sopClassUid: string; sopInstanceUid: string; seriesInstanceUid: string }
+  predecessor?: InstanceReference
+  /** The earlier examination that the findings are compared with. */
+  prior?: PriorExamination
 }
 
 export interface SourceInstance {
@@ -22,4 +27,20 @@ export interface SourceInstance {
   sopInstanceUid: string
   seriesInstanceUid: string
   header: DicomJson
+}
+
+export interface InstanceReference {
+  sopClassUid: string
+  sopInstanceUid: string
+  seriesInstanceUid: string
+}
+
+export interface PriorExamination {
+  studyInstanceUid: string
+  studyDate?: string
+  findings: Findings
+  /** Images that its findings lie on. */
+  sources: readonly SourceInstance[]
+  /** Its report, when there is one. */
+  report?: InstanceReference
 }

@@ -2,8 +2,8 @@ import type { Findings } from '../analysis/findings.js'
 import { concepts as c } from '../dicom/concepts.js'
 import { type DicomJson, pick } from '../dicom/dicomJson.js'
 import { codeSequence } from './contentItem.js'
-import { algorithmDeviceUid } from './measurementReport.js'
 import type { ResultContext } from './resultContext.js'
+import { algorithmDeviceUid } from './templates/observationContext.js'
 
 /** An object made from findings: its bytes as a Part 10 file, and its data set without them. */
 export interface ResultObject {
@@ -11,6 +11,7 @@ export interface ResultObject {
   sopInstanceUid: string
   studyInstanceUid: string
   seriesInstanceUid: string
+  transferSyntaxUid: string
   dataset: DicomJson
   bytes: Buffer
 }
@@ -82,7 +83,8 @@ function contributingEquipment(findings: Findings) {
   }
 }
 
-function dicomTime(at: Date): { date: string; time: string } {
+/** Date and time of day (UTC) as DA and TM. */
+export function dicomTime(at: Date): { date: string; time: string } {
   const iso = at.toISOString()
   return { date: iso.slice(0, 10).replaceAll('-', ''), time: iso.slice(11, 19).replaceAll(':', '') }
 }
@@ -99,4 +101,20 @@ export function sopReference({
     '00081150': { vr: 'UI', Value: [sopClassUid] },
     '00081155': { vr: 'UI', Value: [sopInstanceUid] },
   }
+}
+
+/**
+ * What the UIDs of an analysis's objects derive from, after their kind. The report of a failure is another object than that of the success that may
+ * come of a later attempt.
+ */
+export function identityOf(
+  { status }: Pick<Findings, 'status'>,
+  { studyInstanceUid, revision, route, arm }: Pick<ResultContext, 'studyInstanceUid' | 'revision' | 'route' | 'arm'>,
+): (string | number)[] {
+  return [studyInstanceUid, revision, route, arm, ...(status === 'failed' ? [status] : [])]
+}
+
+/** A sequence of these items. */
+export function sequence(...items: DicomJson[]) {
+  return { vr: 'SQ', Value: items }
 }

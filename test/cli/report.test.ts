@@ -80,7 +80,7 @@ test('a Findings document becomes a report and a segmentation, which are shown a
   const made = radbridge('report', writeFindings(), images, '-o', out)
   expect(made.stderr).toBe('')
   expect(made.status).toBe(0)
-  expect(readdirSync(out)).toEqual(['sc-1.dcm', 'seg-1.dcm', 'sr.dcm'])
+  expect(readdirSync(out)).toEqual(['sc-1.dcm', 'sc-2.dcm', 'seg-1.dcm', 'sr.dcm'])
   const shown = radbridge('show', join(out, 'sr.dcm'))
   expect(shown.status).toBe(0)
   expect(shown.stdout).toContain('[COMPLETE, UNVERIFIED, PRELIMINARY]')
@@ -89,6 +89,46 @@ test('a Findings document becomes a report and a segmentation, which are shown a
   const segmentation = radbridge('show', join(out, 'seg-1.dcm'))
   expect(segmentation.status).toBe(1)
   expect(segmentation.stderr).toMatch(/not a Structured Report/)
+})
+
+test('report and segmentation are read back into the Findings they were made of', () => {
+  const out = join(scratch, 'again')
+  const path = writeFindings()
+  expect(radbridge('report', path, images, '-o', out, '--results', 'sr,seg').status).toBe(0)
+  const read = radbridge('show', '--json', join(out, 'sr.dcm'), join(out, 'seg-1.dcm'))
+  expect(read.stderr).toBe('')
+  expect(JSON.parse(read.stdout).items).toMatchObject(JSON.parse(readFileSync(path, 'utf8')).items)
+})
+
+test('every kind of result, in another language and compressed', () => {
+  const out = join(scratch, 'all')
+  const options = [
+    '--results',
+    'sr,seg,sc,gsps,map,pdf',
+    '--language',
+    'de',
+    '--report',
+    'comprehensive',
+    '--compression',
+    'deflated',
+  ]
+  expect(radbridge('report', writeFindings(), images, '-o', out, ...options).stderr).toBe('')
+  expect(readdirSync(out)).toEqual(['gsps-1.dcm', 'pdf-1.dcm', 'sc-1.dcm', 'sc-2.dcm', 'seg-1.dcm', 'sr.dcm'])
+  expect(radbridge('show', join(out, 'sr.dcm')).stdout).toContain('Lange Achse: 5.7 mm')
+  const wrong = radbridge('report', writeFindings(), images, '-o', out, '--language', 'la')
+  expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('expected en, de, fr, es, ja, zh, not la')])
+})
+
+test('what leaves its image is refused, and said where', () => {
+  const path = writeFindings(document => {
+    const [item] = document.items as unknown as { regions: { points: number[][] }[] }[]
+    item!.regions[0]!.points[1] = [9999, 4]
+  })
+  const { status, stderr } = radbridge('report', path, images, '-o', join(scratch, 'none'))
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringMatching(/an outline leaves the \d+ columns and \d+ rows of image/),
+  ])
 })
 
 test('a document that is none says where and what was expected', () => {

@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from '@jest/globals'
 import { startDrawing } from '../../src/results/drawing.js'
-import { drawKeyImage, type Picture } from '../../src/results/keyImage.js'
+import { drawPicture, type Picture } from '../../src/results/keyImage.js'
 
 const drawing = startDrawing()
 afterAll(() => drawing.close())
@@ -29,7 +29,7 @@ test('a picture drawn in a thread is the one drawn here', async () => {
     ],
     legend: ['AI result, not verified'],
   }
-  const [here, there] = [drawKeyImage(picture), await drawing.draw(picture)]
+  const [here, there] = [drawPicture(picture), await drawing.draw(picture)]
   expect({ rows: there.rows, columns: there.columns }).toEqual({ rows: here.rows, columns: here.columns })
   expect(Buffer.from(there.rgb).equals(Buffer.from(here.rgb))).toBe(true)
   expect(there.rgb.length).toBe(here.rows * here.columns * 3)

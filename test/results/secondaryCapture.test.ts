@@ -10,8 +10,9 @@ import { textOf } from '../../src/dicom/dicomJson.js'
 import { decodeFrame } from '../../src/pixels/decodeFrame.js'
 import { openFrames } from '../../src/pixels/frames.js'
 import { drawText, glyphWidth } from '../../src/results/bitmapFont.js'
-import { drawKeyImage, imageToDraw } from '../../src/results/keyImage.js'
+import { drawPicture, imageToDraw } from '../../src/results/keyImage.js'
 import type { ResultContext } from '../../src/results/resultContext.js'
+import { defaultFormat } from '../../src/results/resultFormat.js'
 import { secondaryCaptures } from '../../src/results/secondaryCapture.js'
 import { hasProgram, sharedFolder, testWhere } from '../fixtures/peers.js'
 
@@ -82,14 +83,15 @@ const context: ResultContext = {
   analyzedAt: new Date('2026-01-02T03:04:05Z'),
   deviceSerialNumber: 'serial',
   softwareVersion: '1',
+  format: defaultFormat,
 }
 
 async function picture(drawn: NormalizedImage, legend: string[] = []) {
-  return drawKeyImage({ image: await imageToDraw(drawn), outlines: [], legend })
+  return drawPicture({ image: await imageToDraw(drawn), outlines: [], legend })
 }
 
 test('each finding with an outline gets a picture that says what it is', async () => {
-  const captures = await secondaryCaptures(findings, context, () => image(), drawKeyImage)
+  const captures = await secondaryCaptures(findings, context, () => image(), drawPicture)
   expect(captures.map(capture => textOf(capture.dataset, '00204000'))).toEqual([
     'Nodule 1: Long axis 9.88 mm. AI result, not verified.',
     'Nodule 2: Long axis 9.88 mm. AI result, not verified.',
@@ -139,7 +141,7 @@ const validator = join(sharedFolder, 'tools', 'validate-sr')
 testWhere(existsSync(validator) && hasProgram('dciodvfy'), 'the validators are absent')(
   'a validator finds no error',
   async () => {
-    const [capture] = await secondaryCaptures(findings, context, () => image(), drawKeyImage)
+    const [capture] = await secondaryCaptures(findings, context, () => image(), drawPicture)
     const path = join(scratch, 'valid.dcm')
     writeFileSync(path, capture!.bytes)
     expect(execFileSync(validator, [path], { encoding: 'utf8' })).toMatch(/: valid/)

@@ -165,7 +165,6 @@ function noduleFinding(nodule: Nodule, number: number, series: string, stack: St
     laterality: nodule.side === 'left' ? c.left : c.right,
     regions: slices.slice(0, maxRegionSlices).map(({ runs, ...image }) => ({ ...image, points: outlineOf(runs) })),
     mask,
-    center,
     measurements: [
       measurement(c.longAxis, nodule.longAxis, c.millimeter, c.inPlaneExtent),
       measurement(c.shortAxis, nodule.shortAxis, c.millimeter, c.inPlaneExtent),
@@ -197,6 +196,7 @@ function lungFinding(lung: LungMeasurements, series: string, stack: Stack): Find
     trackingIdentifier: name,
     trackingUid: deriveUid('lung', series, lung.side),
     type: c.lung,
+    category: c.anatomicalStructure,
     site: c.lung,
     laterality: lung.side === 'left' ? c.left : c.right,
     regions: [{ ...referenceTo(stack.images[lung.keySlice]!), points: lung.outline }],
