@@ -35,6 +35,8 @@ export async function deliver(
     object: delivery.sopInstanceUid,
   })
   await transaction(database, async tx => {
+    // First of all: an event holds its study by a foreign key, and two deliveries that then want the study for themselves block each other.
+    const current = await findRevision(tx, delivery.study, delivery.revision, true)
     const attempts = delivery.attempts + 1
     const dead = outcome.outcome === 'refused' || (outcome.outcome === 'failed' && attempts >= maxAttempts)
     const wait = outcome.outcome === 'failed' ? delayBeforeRetry(attempts, outcome.retryAfterSeconds) : 0
@@ -77,7 +79,7 @@ export async function deliver(
     if (state === 'dead')
       log.error('delivery given up: a dead letter waits for an administrator', { attempts, error: outcome.detail })
     else log.info('delivered', { attempts, detail: outcome.detail })
-    await concludeStudy(tx, delivery.study, delivery.revision)
+    if (current?.state === 'delivering') await concludeStudy(tx, delivery.study, delivery.revision)
   })
 }
 
@@ -94,8 +96,6 @@ async function attempt(
 
 /** When no delivery is pending any more the study has reached its end. */
 async function concludeStudy(tx: Transaction, study: string, revision: number): Promise<void> {
-  const current = await findRevision(tx, study, revision, true)
-  if (current?.state !== 'delivering') return
   const { rows } = await tx.query<{ state: string; destination: string }>(
     'select state, destination from delivery where study_instance_uid = $1 and revision = $2',
     [study, revision],

@@ -8,16 +8,19 @@ export type RetryOutcome = 'queued' | 'not-found' | 'not-failed'
 /** Takes a dead delivery up again, with all its attempts before it. */
 export async function retryDelivery(database: Database, id: number): Promise<RetryOutcome> {
   return transaction(database, async tx => {
-    const { rows } = await tx.query<{ study: string; revision: number; destination: string; state: string }>(
-      'select study_instance_uid study, revision, destination, state from delivery where id = $1 for update',
+    const { rows } = await tx.query<{ study: string; revision: number; destination: string }>(
+      'select study_instance_uid study, revision, destination from delivery where id = $1',
       [id],
     )
     const delivery = rows[0]
     if (!delivery) return 'not-found'
-    if (delivery.state !== 'dead') return 'not-failed'
     const { study, revision, destination } = delivery
-    await tx.query(`update delivery set state = 'pending', attempts = 0, next_attempt_at = now() where id = $1`, [id])
-    const current = await findRevision(tx, study, revision, true)
+    const current = await findRevision(tx, study, revision, true) // before the delivery, as a delivery itself does
+    const { rowCount } = await tx.query(
+      `update delivery set state = 'pending', attempts = 0, next_attempt_at = now() where id = $1 and state = 'dead'`,
+      [id],
+    )
+    if (rowCount === 0) return 'not-failed'
     if (current?.state === 'failed') await changeState(tx, study, revision, 'delivering', { destination })
     else await addEvent(tx, study, revision, 'delivery retried', { destination })
     await addJob(tx, 'deliver', { delivery: id }, { key: `deliver:${id}`, queue: deliveryQueue(destination, id) })
