@@ -1,0 +1,153 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect } from '@jest/globals'
+import { decode } from 'fast-png'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import type { PhantomOptions } from '../../src/cli/phantom.js'
+import { readPart10Header } from '../../src/dicom/part10.js'
+import { chromiumFlags, hasOhif, serveOhif } from '../fixtures/ohif.js'
+import { multipart, multipartType } from '../fixtures/part10.js'
+import { hasProgram, testWhere } from '../fixtures/peers.js'
+import { phantomFiles } from '../fixtures/phantom.js'
+import { followStudy, http, startTestService, type TestService } from '../fixtures/service.js'
+
+const present = hasOhif && hasProgram('chromium')
+const testWithViewer = testWhere(present, 'Chromium or the viewer OHIF is absent')
+const artifacts = join(process.cwd(), 'artifacts')
+
+const phantom: PhantomOptions = {
+  size: 256,
+  slices: 60,
+  pixelSpacing: 1.3,
+  sliceSpacing: 4,
+  nodules: [
+    { center: [-85, 10, 40], diameter: 16 },
+    { center: [70, -20, -30], diameter: 14 },
+  ],
+  vessels: false,
+  noise: 10,
+  seed: 3,
+  study: 'ohif',
+  patientName: 'Viewer^Test',
+}
+
+let service: TestService
+let viewer: Awaited<ReturnType<typeof serveOhif>>
+let browser: Browser
+let page: Page
+let study: string
+const errors: string[] = []
+
+beforeAll(async () => {
+  if (!present) return
+  mkdirSync(artifacts, { recursive: true })
+  service = await startTestService()
+  const files = await phantomFiles(phantom)
+  const outcome = readPart10Header(files[0]!, true)
+  if (outcome.outcome !== 'header') throw new Error('the phantom has no header')
+  study = outcome.header.studyInstanceUid
+  await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart(files))
+  expect((await followStudy(service.url, study, 60)).state).toBe('completed')
+  viewer = await serveOhif(service.url)
+  browser = await chromium.launch({ executablePath: chromiumPath(), args: chromiumFlags })
+  page = await browser.newPage({ viewport: { width: 1400, height: 900 } })
+  page.setDefaultTimeout(60_000)
+  page.on('pageerror', error => errors.push(String(error)))
+}, 120_000)
+afterAll(async () => {
+  await browser?.close()
+  viewer?.close()
+  await service?.stop()
+})
+
+function chromiumPath(): string {
+  return execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim()
+}
+
+/** Pixels of the picture in the colour of the first segment and of the outlines of a measurement. */
+function coloured(png: Uint8Array): { segment: number; measurement: number } {
+  const { data, channels, width, height } = decode(png)
+  let [segment, measurement] = [0, 0]
+  for (let i = 0; i < width * height; i++) {
+    const [r, g, b] = [data[i * channels]!, data[i * channels + 1]!, data[i * channels + 2]!]
+    if (r > 220 && g > 150 && g < 225 && b < 150) segment++
+    if (r < 60 && g > 200 && b < 60) measurement++
+  }
+  return { segment, measurement }
+}
+
+async function openSeries(modality: 'SR' | 'SEG'): Promise<void> {
+  await page.locator('[data-cy="study-browser-thumbnail-no-image"]').filter({ hasText: modality }).first().dblclick()
+}
+
+/** Looks until the picture has what is waited for: nothing in the page says when the viewer has drawn. */
+async function untilDrawn(name: string, drawn: (colours: ReturnType<typeof coloured>) => boolean) {
+  const viewport = page.locator('[data-cy="viewport-pane"]').first()
+  for (let waited = 0; ; waited += 1000) {
+    const colours = coloured(await viewport.screenshot())
+    if (drawn(colours) || waited >= 60_000) {
+      await page.screenshot({ path: join(artifacts, `ohif-${name}.png`) })
+      return colours
+    }
+    await page.waitForTimeout(1000)
+  }
+}
+
+describe('the viewer OHIF on our archive', () => {
+  testWithViewer(
+    'lists the study',
+    async () => {
+      await page.goto(`${viewer.url}/`)
+      await page.getByText('Viewer, Test').or(page.getByText('Viewer^Test')).first().waitFor()
+      await page.screenshot({ path: join(artifacts, 'ohif-list.png') })
+      expect(await page.locator('body').textContent()).toContain('Chest CT phantom')
+    },
+    120_000,
+  )
+
+  testWithViewer(
+    'shows the series of the study, the results among them',
+    async () => {
+      await page.goto(`${viewer.url}/viewer?StudyInstanceUIDs=${study}`)
+      await page.locator('[data-cy="study-browser-thumbnail-no-image"]').first().waitFor()
+      await page.getByText('Skip all').click() // the tour for new users
+      await page.getByText('Confirm and hide').click()
+      const cards = page.locator('[data-cy^="study-browser-thumbnail"]')
+      const listed = (await cards.allInnerTexts()).map(text => text.split('\n')[0])
+      expect(listed).toEqual(expect.arrayContaining(['CT', 'OT', 'SR', 'SEG']))
+    },
+    120_000,
+  )
+
+  testWithViewer(
+    'draws the segmentation',
+    async () => {
+      await openSeries('SEG')
+      await page.locator('[data-cy="yes-hydrate-btn"]').waitFor()
+      expect((await untilDrawn('seg', colours => colours.segment > 300)).segment).toBeGreaterThan(300)
+    },
+    120_000,
+  )
+
+  testWithViewer(
+    'shows the measurements of the report at their outline',
+    async () => {
+      await openSeries('SR')
+      await page
+        .getByText(/Long axis: 15\.\d+ mm/)
+        .first()
+        .waitFor()
+      const told = await page.locator('body').textContent()
+      expect(told).toMatch(/Volume: \d+(\.\d+)? mm3/)
+      expect(told).toMatch(/Attenuation Coefficient: -\d+/)
+      expect((await untilDrawn('sr', colours => colours.measurement > 300)).measurement).toBeGreaterThan(300)
+    },
+    120_000,
+  )
+
+  testWithViewer('asked for nothing that it did not get, and met no error', () => {
+    expect(viewer.failures).toEqual([])
+    expect(errors).toEqual([])
+  })
+})
