@@ -43,8 +43,8 @@ export async function readSegmentation(path: string): Promise<ReadSegmentation> 
         framesWithoutSource++
         continue
       }
-      const { samples, rows, columns } = await decodeFrame(frames, frame) // one frame in memory at a time
-      for (const [segment, value] of segmentsIn(json, frame, type, samples)) {
+      const { samples, rows, columns } = await decodeFrame(frames, frame, { keepPhotometric: true }) // one at a time; colours of a label map are for display
+      for (const [segment, value] of segmentsIn(json, frame, frames.image.frames, samples)) {
         const runs = runsOf(rows, columns, pixel =>
           value === undefined ? samples[pixel] !== 0 : samples[pixel] === value,
         )
@@ -95,16 +95,21 @@ function segmentOf(
 function* segmentsIn(
   json: DicomJson,
   frame: number,
-  type: string | undefined,
+  frames: number,
   samples: Samples,
 ): Generator<[number, number | undefined]> {
-  if (type === 'LABELMAP') {
+  if (textOf(json, '00620001') === 'LABELMAP') {
     const present = new Set<number>()
     for (let i = 0; i < samples.length; i++) if (samples[i] !== 0) present.add(samples[i]!)
     for (const number of present) yield [number, number]
     return
   }
-  const number = numberOf(macroOf(json, frame, '0062000A'), '0062000B')
+  const number =
+    numberOf(macroOf(json, frame, '0062000A'), '0062000B') ??
+    // TILED_FULL has no groups of frames: all tiles of the first segment come first (PS3.3 C.7.6.17.3).
+    (textOf(json, '00209311') === 'TILED_FULL'
+      ? 1 + Math.floor((frame * itemsOf(json, '00620002').length) / frames)
+      : undefined)
   if (number !== undefined) yield [number, undefined]
 }
 

@@ -160,7 +160,10 @@ export function readMeasurementGroup(group: ContentItem, ordinal: number): ReadG
   const category = codeNamed(children, c.findingCategory)
   const laterality = site && codeNamed(site.children, c.laterality)
   const regions = children.flatMap(readRegion)
-  const images = named(c.sourceOfMeasurement).flatMap(({ value }) => (value.type === 'IMAGE' ? [value.image] : []))
+  // Makers name the images of a group without a region in several ways: what is no segment is a source.
+  const images = children.flatMap(({ value }) =>
+    value.type === 'IMAGE' && value.image.segment === undefined && regions.length === 0 ? [value.image] : [],
+  )
   const segment = children.find(({ value }) => value.type === 'IMAGE' && value.image.segment !== undefined)?.value
   const probability =
     certainty?.type === 'NUM' && certainty.value !== undefined ? Math.round(certainty.value * 1e12) / 1e14 : undefined
