@@ -32,7 +32,15 @@ const finding = z.strictObject({
   site: code.optional(),
   laterality: code.optional(),
   regions: z
-    .array(z.strictObject({ ...reference, points: z.array(z.tuple([finite.min(0), finite.min(0)])).min(4) }))
+    .array(
+      z.strictObject({
+        ...reference,
+        points: z
+          .array(z.tuple([finite.min(0), finite.min(0)]))
+          .min(4)
+          .max(8000),
+      }),
+    )
     .default([])
     .describe('closed outlines in image coordinates, column and row, the most telling one first'),
   sources: z

@@ -27,6 +27,10 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     summary: 'show [--json] FILE…                       prints Structured Reports as trees, or as Findings documents',
     run: async args => (await import('./show.js')).show(args),
   },
+  conformance: {
+    summary: 'conformance                               prints the DICOM conformance statement',
+    run: async () => (await import('./conformance.js')).conformance(),
+  },
   doctor: {
     summary: 'doctor [--config FILE]                    checks the environment and every endpoint',
     run: async args => (await import('./doctor.js')).doctor(args),

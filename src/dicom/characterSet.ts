@@ -70,6 +70,16 @@ const initialG1: Readonly<Record<string, Encoding>> = {
   'ISO 2022 IR 149': 'euc-kr', // written without escape by some senders
 }
 
+/** Defined terms of Specific Character Set that are decoded, without and with code extensions. */
+export const characterSetTerms: readonly string[] = [
+  ...Object.keys(singleEncodings),
+  ...Object.keys(initialG1),
+  'ISO 2022 IR 6',
+  'ISO 2022 IR 58',
+  'ISO 2022 IR 87',
+  'ISO 2022 IR 159',
+]
+
 /** The character set that a parsed data set declares, or, within a sequence, that of the data set around it. */
 export function characterSetOf(dataSet: DataSet, inherited?: CharacterSet): CharacterSet {
   const declared = dataSet.elements.x00080005

@@ -17,7 +17,8 @@ const encapsulated = (suffix: string, name: string, lossy = false): TransferSynt
   lossy,
 })
 
-const table: TransferSyntax[] = [
+/** In the order of their UIDs. */
+export const transferSyntaxes: readonly TransferSyntax[] = [
   { uid: base, name: 'Implicit VR Little Endian', encoding: 'implicit-little', encapsulated: false, lossy: false },
   {
     uid: `${base}.1`,
@@ -75,7 +76,7 @@ const table: TransferSyntax[] = [
   encapsulated('.8.1', 'Deflated Image Frame Compression'),
 ]
 
-const byUid = new Map(table.map(syntax => [syntax.uid, syntax]))
+const byUid = new Map(transferSyntaxes.map(syntax => [syntax.uid, syntax]))
 
 /** @returns undefined for a syntax that Radbridge does not store (retired ones, JPIP references, private ones) */
 export function findTransferSyntax(uid: string): TransferSyntax | undefined {

@@ -77,8 +77,15 @@ function codeItem(concept: CodedConcept): DicomJson {
   }
 }
 
-export function codeSequence(concept: CodedConcept) {
-  return { vr: 'SQ', Value: [codeItem(concept)] }
+/** Concepts are few and code sequences many: each concept's is made once, and is not to be changed. */
+const sequences = new WeakMap<CodedConcept, { vr: string; Value: DicomJson[] }>()
+
+export function codeSequence(concept: CodedConcept): { vr: string; Value: DicomJson[] } {
+  const known = sequences.get(concept)
+  if (known) return known
+  const sequence = { vr: 'SQ', Value: [codeItem(concept)] }
+  sequences.set(concept, sequence)
+  return sequence
 }
 
 /** The concept that the first item of a code sequence names; undefined if there is none. */
@@ -91,13 +98,13 @@ export function conceptIn(dataset: DicomJson, sequence: string): CodedConcept | 
 
 /** The attributes of a content item and, nested, of its children. */
 export function contentItemJson({ relationship, name, value, children }: ContentItem): DicomJson {
-  return {
-    ...(relationship ? { '0040A010': { vr: 'CS', Value: [relationship] } } : {}),
-    '0040A040': { vr: 'CS', Value: [value.type] },
-    ...(name ? { '0040A043': codeSequence(name) } : {}),
-    ...valueJson(value),
-    ...(children.length > 0 ? { '0040A730': { vr: 'SQ', Value: children.map(contentItemJson) } } : {}),
-  }
+  const item: DicomJson = {}
+  if (relationship) item['0040A010'] = { vr: 'CS', Value: [relationship] }
+  item['0040A040'] = { vr: 'CS', Value: [value.type] }
+  if (name) item['0040A043'] = codeSequence(name)
+  Object.assign(item, valueJson(value))
+  if (children.length > 0) item['0040A730'] = { vr: 'SQ', Value: children.map(contentItemJson) }
+  return item
 }
 
 function valueJson(value: Value): DicomJson {
@@ -244,6 +251,19 @@ export function referencesIn(root: ContentItem): SopReference[] {
   }
   visit(root)
   return [...found.values()]
+}
+
+/** Every concept of the tree: names, values, units. */
+export function conceptsIn(root: ContentItem): CodedConcept[] {
+  const found: CodedConcept[] = []
+  const visit = ({ name, value, children }: ContentItem) => {
+    if (name) found.push(name)
+    if (value.type === 'CODE') found.push(value.code)
+    else if (value.type === 'NUM' && value.unit) found.push(value.unit)
+    children.forEach(visit)
+  }
+  visit(root)
+  return found
 }
 
 /** The tree with each concept replaced, names, values and units alike. */

@@ -2,7 +2,7 @@ import type { Finding, Findings } from '../analysis/findings.js'
 import { type CodedConcept, concepts as c, sameConcept } from '../dicom/concepts.js'
 import { type ContentItem, code, container, mapConcepts, type SopReference } from './contentItem.js'
 import type { ResultContext } from './resultContext.js'
-import { languageConcepts, writer } from './resultFormat.js'
+import { asTheyAre, languageConcepts, writer } from './resultFormat.js'
 import { changeOf, derivedMeasurements, readComparison } from './templates/comparison.js'
 import { imageLibrary, procedureOf } from './templates/imageLibrary.js'
 import {
@@ -52,7 +52,8 @@ export function reportOf(
     ...derived,
     qualitativeEvaluations(findings),
   )
-  return mapConcepts(root, writer(format))
+  const written = writer(format)
+  return written === asTheyAre ? root : mapConcepts(root, written)
 }
 
 /** Findings as a report tells them, and by tracking UID the segments that show them, which another object holds. */

@@ -48,6 +48,10 @@ export const languageConcepts: Readonly<Record<Language, CodedConcept>> = {
 
 /** How the format writes a concept: the site's code if it has one, else the same code with its meaning in the format's language. */
 export function writer({ language, codes }: ResultFormat): (concept: CodedConcept) => CodedConcept {
+  if (language === 'en' && codes.length === 0) return asTheyAre
   const own = new Map(codes.map(({ replace, by }) => [`${replace.scheme} ${replace.value}`, by]))
   return concept => own.get(`${concept.scheme} ${concept.value}`) ?? translated(concept, language)
 }
+
+/** Of a format that changes no concept. */
+export const asTheyAre = (concept: CodedConcept): CodedConcept => concept

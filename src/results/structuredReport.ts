@@ -5,7 +5,7 @@ import { sopClass } from '../dicom/sopClasses.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
 import { writePart10 } from '../dicom/writePart10.js'
-import { type ContentItem, contentItemJson, mapConcepts, referencesIn } from './contentItem.js'
+import { type ContentItem, conceptsIn, contentItemJson, referencesIn } from './contentItem.js'
 import { measurementReport } from './measurementReport.js'
 import type { ResultContext } from './resultContext.js'
 import { variantOf } from './resultFormat.js'
@@ -114,10 +114,7 @@ export function reportObject(
 /** Coding Scheme Identification: the private schemes whose codes the content has (PS3.3 C.12.1.1.9); ours with its maker. */
 function codingSchemes(content: ContentItem) {
   const schemes = new Set([privateScheme])
-  mapConcepts(content, concept => {
-    if (concept.scheme.startsWith('99')) schemes.add(concept.scheme)
-    return concept
-  })
+  for (const { scheme } of conceptsIn(content)) if (scheme.startsWith('99')) schemes.add(scheme)
   return sequence(
     ...[...schemes].map(scheme => ({
       '00080102': { vr: 'SH', Value: [scheme] },

@@ -155,3 +155,7 @@ test('docs/findings.schema.json is the schema of the code', () => {
   const written = JSON.parse(readFileSync('docs/findings.schema.json', 'utf8'))
   expect(written).toEqual({ title: 'Findings', ...z.toJSONSchema(findingsSchema, { io: 'input' }) })
 })
+
+test('docs/conformance.md is the statement of the code', () => {
+  expect(readFileSync('docs/conformance.md', 'utf8')).toBe(radbridge('conformance').stdout)
+})

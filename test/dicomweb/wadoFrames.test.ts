@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { request } from 'undici'
+import { type DataSetToWrite, writePart10 } from '../../src/dicom/writePart10.js'
+import { resultObjects } from '../../src/results/index.js'
+import { drawPicture } from '../../src/results/keyImage.js'
+import { corpus } from '../fixtures/corpus.js'
+import { imageFile, picture } from '../fixtures/images.js'
+import { freshUids, multipart, multipartType } from '../fixtures/part10.js'
+import { http, startTestService, type TestService } from '../fixtures/service.js'
+
+let service: TestService
+beforeAll(async () => {
+  service = await startTestService({ endpoints: 'routes: []\n' })
+})
+afterAll(() => service?.stop())
+
+const octets = 'multipart/related; type="application/octet-stream"'
+
+async function store(bytes: Buffer): Promise<string> {
+  const answer = await http(
+    'POST',
+    `${service.url}/dicom-web/studies`,
+    { 'Content-Type': multipartType },
+    multipart([bytes]),
+  )
+  expect(answer.status).toBe(200)
+  return answer.json['00081199'].Value[0]['00081190'].Value[0].replace(/^http:\/\/[^/]+/, service.url)
+}
+
+interface Part {
+  type: string
+  bytes: Buffer
+}
+
+async function get(url: string, accept?: string): Promise<{ status: number; type: string; parts: Part[] }> {
+  const answer = await request(url, { headers: accept ? { Accept: accept } : {} })
+  const body = Buffer.from(await answer.body.arrayBuffer())
+  const type = String(answer.headers['content-type'])
+  const boundary = /boundary=([^;]+)/.exec(type)?.[1]
+  if (!boundary) return { status: answer.statusCode, type, parts: [{ type, bytes: body }] }
+  const parts: Part[] = []
+  for (let at = body.indexOf(`--${boundary}`); ; ) {
+    const head = body.indexOf('\r\n\r\n', at)
+    const end = body.indexOf(`\r\n--${boundary}`, head)
+    if (head < 0 || end < 0) break
+    const header = body.toString('latin1', at, head)
+    parts.push({ type: /Content-Type: (.*)/.exec(header)![1]!, bytes: body.subarray(head + 4, end) })
+    at = end + 2
+  }
+  return { status: answer.statusCode, type, parts }
+}
+
+test('frames of a multi-frame image are those that were asked for, in the order of the list', async () => {
+  const options = { rows: 5, columns: 7, frames: 4, bits: 12 } as const
+  const url = await store(imageFile(options))
+  const samples = Uint16Array.from(picture(options))
+  const frame = (n: number) => Buffer.from(samples.slice((n - 1) * 35, n * 35).buffer)
+  const { status, parts, type } = await get(`${url}/frames/3,1`, octets)
+  expect(status).toBe(200)
+  expect(type).toMatch(/^multipart\/related; type="application\/octet-stream"; boundary=/)
+  expect(parts.map(part => part.type)).toEqual(
+    Array(2).fill('application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1'),
+  )
+  expect(parts.map(part => part.bytes.toString('hex'))).toEqual(
+    [frame(3), frame(1)].map(bytes => bytes.toString('hex')),
+  )
+  const single = await get(`${url}/frames/2`, 'application/octet-stream')
+  expect([single.type, single.parts[0]!.bytes.equals(frame(2))]).toEqual([
+    'application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1',
+    true,
+  ])
+  const { json } = await http('GET', `${url}/metadata`)
+  const all = await get(json[0]['7FE00010'].BulkDataURI.replace(/^http:\/\/[^/]+/, service.url))
+  expect(Buffer.concat(all.parts.map(part => part.bytes)).equals(Buffer.from(samples.buffer))).toBe(true)
+})
+
+test.each([
+  ['/frames/0', 400],
+  ['/frames/a', 400],
+  ['/frames/1,', 400],
+  ['/frames/1.5', 400],
+  ['/frames/2', 404],
+  ['/frames/1,999999999', 404],
+])('%s of a single-frame image: %d', async (path, status) => {
+  const url = await store(imageFile({ rows: 4, columns: 4, bits: 8 }))
+  expect((await get(url + path)).status).toBe(status)
+  expect((await get(url.replace(/instances\/.*/, 'instances/1.2.3') + path)).status).toBe(status === 400 ? 400 : 404)
+})
+
+test('compressed frames come as they are stored, or decoded, as they are asked for', async () => {
+  const { findings, context } = corpus().find(({ name }) => name === 'fractional mask in rle frames')!
+  const [segmentation] = await resultObjects(findings, context, ['seg'], {
+    imageOf: () => undefined,
+    draw: drawPicture,
+  })
+  const url = await store(segmentation!.bytes)
+  const expected = Uint8Array.from(findings.items[0]!.mask!.slices[1]!.runs.flatMap(run => run.fractions!))
+  const decoded = await get(`${url}/frames/2`, octets)
+  expect(decoded.parts[0]!.bytes.equals(expected)).toBe(true)
+  for (const accept of [
+    `${octets}; transfer-syntax=*`,
+    'multipart/related; type="image/dicom-rle"',
+    'image/dicom-rle',
+  ]) {
+    const stored = await get(`${url}/frames/2`, accept)
+    expect(stored.parts[0]!.type).toBe('image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5')
+    expect(stored.parts[0]!.bytes.readUInt32LE(0)).toBe(1) // the header of an RLE frame: one segment
+  }
+  for (const accept of ['image/jpeg', `${octets}; transfer-syntax=1.2.840.10008.1.2.4.50`, 'text/html'])
+    expect((await get(`${url}/frames/1`, accept)).status).toBe(406)
+})
+
+test('one-bit frames that begin within a byte are given from their first bit on', async () => {
+  const uids = freshUids()
+  const bits = '101010101' + '111000111' + '010010011' // three frames of 3 × 3
+  const packed = Uint8Array.from({ length: 4 }, (_, i) =>
+    Number.parseInt([...bits.padEnd(32, '0').slice(i * 8, i * 8 + 8)].reverse().join(''), 2),
+  )
+  const dataset: DataSetToWrite = {
+    '00080016': { vr: 'UI', Value: ['1.2.840.10008.5.1.4.1.1.66.4'] },
+    '00080018': { vr: 'UI', Value: [uids.instance] },
+    '0020000D': { vr: 'UI', Value: [uids.study] },
+    '0020000E': { vr: 'UI', Value: [uids.series] },
+    '00280002': { vr: 'US', Value: [1] },
+    '00280004': { vr: 'CS', Value: ['MONOCHROME2'] },
+    '00280008': { vr: 'IS', Value: [3] },
+    '00280010': { vr: 'US', Value: [3] },
+    '00280011': { vr: 'US', Value: [3] },
+    '00280100': { vr: 'US', Value: [1] },
+    '00280101': { vr: 'US', Value: [1] },
+    '00280102': { vr: 'US', Value: [0] },
+    '00280103': { vr: 'US', Value: [0] },
+    '7FE00010': { vr: 'OB', Value: [packed.buffer] },
+  }
+  const url = await store(writePart10(dataset))
+  const { parts } = await get(`${url}/frames/1,2,3`, octets)
+  const read = parts.map(({ bytes }) =>
+    [...bytes]
+      .flatMap(byte => [...byte.toString(2).padStart(8, '0')].reverse())
+      .join('')
+      .slice(0, 9),
+  )
+  expect(read).toEqual(['101010101', '111000111', '010010011'])
+})
