@@ -51,7 +51,7 @@ export async function analyze(
   }
   const known = withEvidence(findings, current)
   const route = context.endpoints.routes.find(entry => entry.name === rows[0]!.route)
-  const followed = route?.compareWithPrior === false ? known : await followUp(database, study, revision, known)
+  const followed = route ? await followUp(database, study, revision, known, route.analysis.priors) : known
   await conclude(study, revision, followed, undecodable, route, context)
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }

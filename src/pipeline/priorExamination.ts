@@ -4,6 +4,7 @@ import { geometryOf } from '../analysis/normalizedImages.js'
 import type { ImageGeometry } from '../analysis/normalizedStudy.js'
 import { findInstance, instancesOfRevision, type StoredInstance } from '../archive/index.js'
 import type { Queryable } from '../platform/database.js'
+import type { Route } from '../platform/endpoints.js'
 import type { PriorExamination } from '../results/resultContext.js'
 import { defaultFormat } from '../results/resultFormat.js'
 import { reportUid } from '../results/structuredReport.js'
@@ -32,14 +33,26 @@ const selectPrior = `
  * The findings with what became of the lesions of the patient's latest earlier examination that the same algorithm has analysed; as they are if there
  * is none. Earlier is by Study Date: studies without one are not compared.
  */
-export async function followUp(db: Queryable, study: string, revision: number, findings: Findings): Promise<Findings> {
-  if (findings.status === 'not-applicable' || findings.status === 'failed') return findings
+export async function followUp(
+  db: Queryable,
+  study: string,
+  revision: number,
+  findings: Findings,
+  priors: Route['analysis']['priors'],
+): Promise<Findings> {
+  if (findings.status === 'not-applicable' || findings.status === 'failed' || priors.max === 0) return findings
+  const { rows: studies } = await db.query<{ date: string | null }>(
+    'select study_date date from study where study_instance_uid = $1',
+    [study],
+  )
+  const studyDate = studies[0]?.date ?? ''
+  const earliest = dateBefore(studyDate, priors.within)
+  if (!earliest) return findings // without a date nothing is earlier
   const { name, manufacturer, version } = findings.algorithm
-  const { rows } = await db.query<PriorRow & { current: string }>(
-    `select * from (${selectPrior} and p.study_date < s.study_date) prior,
-            lateral (select study_date as current from study where study_instance_uid = $1) own
-      order by "studyDate" desc, revision desc limit 1`,
-    [study, name, manufacturer, version.split('.')[0]],
+  const { rows } = await db.query<PriorRow>(
+    `${selectPrior} and p.study_date ~ '^[0-9]{8}$' and p.study_date < s.study_date and p.study_date >= $5
+      order by p.study_date desc, a.revision desc limit 1`,
+    [study, name, manufacturer, version.split('.')[0], earliest],
   )
   const prior = rows[0]
   if (!prior) return findings
@@ -48,7 +61,7 @@ export async function followUp(db: Queryable, study: string, revision: number, f
     instancesOfRevision(db, prior.study, prior.revision),
   ])
   return compareWithPrior(
-    { studyInstanceUid: study, studyDate: prior.current, findings, geometryOf: geometryIn(own) },
+    { studyInstanceUid: study, studyDate, findings, geometryOf: geometryIn(own) },
     {
       studyInstanceUid: prior.study,
       ...(prior.studyDate ? { studyDate: prior.studyDate } : {}),
@@ -56,6 +69,19 @@ export async function followUp(db: Queryable, study: string, revision: number, f
       geometryOf: geometryIn(earlier),
     },
   )
+}
+
+/**
+ * The `YYYYMMDD` that lies a duration (ISO 8601, of years, months, days) before another one; undefined if that is no date.
+ */
+export function dateBefore(date: string, duration: string): string | undefined {
+  const parts = /^(\d{4})(\d\d)(\d\d)$/.exec(date)?.slice(1).map(Number)
+  if (!parts) return undefined
+  const [year, month, day] = parts as [number, number, number]
+  const part = (unit: string) => Number(new RegExp(`(\\d+)${unit}`).exec(duration)?.[1] ?? 0)
+  const before = new Date(0)
+  before.setUTCFullYear(year - part('Y'), month - 1 - part('M'), day - part('D'))
+  return Number.isNaN(before.getTime()) ? undefined : before.toISOString().slice(0, 10).replaceAll('-', '')
 }
 
 function geometryIn(instances: readonly StoredInstance[]): (image: ImageReference) => ImageGeometry | undefined {

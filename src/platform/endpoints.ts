@@ -65,7 +65,19 @@ const route = z.strictObject({
       source: z.array(z.string()).optional(),
     })
     .prefault({}),
-  analysis: z.strictObject({ primary: name }),
+  analysis: z.strictObject({
+    primary: name,
+    /** Which earlier examinations lesions are followed from; `max: 0` for none. */
+    priors: z
+      .strictObject({
+        max: z.number().int().min(0).max(100).default(1),
+        within: z
+          .string()
+          .regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+D)?$/, 'expected a duration of years, months and days, for example P5Y')
+          .default('P5Y'),
+      })
+      .prefault({}),
+  }),
   /**
    * What is written: Structured Report; Segmentations of findings that have a mask; Secondary Captures; presentation states with the outlines;
    * Parametric Maps of heat maps; a PDF; the longitudinal report where there is a prior examination.
@@ -75,8 +87,6 @@ const route = z.strictObject({
   reportOn: z
     .array(z.enum(['findings', 'no-findings', 'incomplete', 'not-applicable', 'failed']))
     .default(['findings', 'no-findings', 'incomplete']),
-  /** Follow lesions from the patient's latest examination that the same algorithm has analysed. */
-  compareWithPrior: z.boolean().default(true),
   deliverTo: z.array(name).default([]),
 })
 
@@ -130,10 +140,9 @@ export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
 const defaultRoute: Route = {
   name: 'default',
   match: {},
-  analysis: { primary: 'reference' },
+  analysis: { primary: 'reference', priors: { max: 1, within: 'P5Y' } },
   results: ['sr', 'seg', 'sc'],
   reportOn: ['findings', 'no-findings', 'incomplete'],
-  compareWithPrior: true,
   deliverTo: [],
 }
 

@@ -9,7 +9,7 @@ import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import { codeSequence } from './contentItem.js'
 import type { ResultContext } from './resultContext.js'
 import { identityOf, madeBy, patientAndStudy, type ResultObject, sequence, sopReference } from './resultObject.js'
-import { summaryLines } from './resultText.js'
+import { plainDate, summaryLines } from './resultText.js'
 
 /**
  * Encapsulated PDF (PS3.3 A.45.1) with the findings as a page to read, for archives whose viewers show nothing else. It names no patient: the
@@ -80,8 +80,9 @@ function draw(findings: Findings, context: ResultContext, studyDate: string | un
   })
   document.font('Helvetica-Bold').fontSize(16).text('AI result, not verified')
   document.font('Helvetica').fontSize(10)
-  const date = studyDate && /^\d{8}$/.test(studyDate) ? studyDate.replace(/(\d{4})(\d\d)(\d\d)/, '$1-$2-$3') : 'unknown'
-  document.moveDown(0.5).text(`Examination of ${date}. Preliminary; to be read together with the images.`)
+  document
+    .moveDown(0.5)
+    .text(`Examination of ${plainDate(studyDate)}. Preliminary; to be read together with the images.`)
   for (const { heading, lines } of summaryLines(findings)) {
     document.moveDown().font('Helvetica-Bold').text(latin(heading)).font('Helvetica')
     for (const line of lines) document.text(latin(line), { indent: 8 })

@@ -73,19 +73,20 @@ export function drawPicture(picture: Picture): KeyImage {
 
 const pageColumns = 1024
 const maxPageLines = 200
+const pageLeading = Math.round(1.5 * glyphHeight * textScale)
 
 /** Black, with as many rows as the lines need. */
 function drawPage(text: readonly string[]): KeyImage {
   const all = text.flatMap(line => wrapped(line, Math.floor((pageColumns - 2 * margin) / (glyphWidth * textScale))))
   const lines =
     all.length > maxPageLines ? [...all.slice(0, maxPageLines), `${all.length - maxPageLines} more lines`] : all
-  const rows = (lines.length + 1) * glyphHeight * textScale
+  const rows = (lines.length + 1) * pageLeading
   const rgb = new Uint8Array(rows * pageColumns * 3)
   const set = (x: number, y: number, colour: readonly [number, number, number]) => {
     if (x >= 0 && x < pageColumns && y >= 0 && y < rows) rgb.set(colour, (y * pageColumns + x) * 3)
   }
   for (const [i, line] of lines.entries())
-    write(line, margin, (i + 0.5) * glyphHeight * textScale, i === 0 ? outlineColour : textColour, set)
+    write(line, margin, (i + 0.5) * pageLeading, i === 0 ? outlineColour : textColour, set)
   return { rows, columns: pageColumns, rgb }
 }
 

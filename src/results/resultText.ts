@@ -21,7 +21,7 @@ export function summaryLines(findings: Findings): { heading: string; lines: stri
     ...(comparison
       ? [
           {
-            heading: `Compared with the examination of ${comparison.prior.studyDate ?? 'an unknown date'}`,
+            heading: `Compared with the examination of ${plainDate(comparison.prior.studyDate)}`,
             lines: comparison.lesions.map(changeLine),
           },
         ]
@@ -32,7 +32,7 @@ export function summaryLines(findings: Findings): { heading: string; lines: stri
 /** Measurements of a finding in one line. */
 export function measurementsOf({ measurements }: Finding): string {
   return measurements
-    .map(({ quantity, value, unit }) => `${quantity.meaning} ${Number(value.toPrecision(3))} ${plainUnit(unit.value)}`)
+    .map(({ quantity, value, unit }) => `${quantity.meaning} ${round(value)} ${plainUnit(unit.value)}`.trimEnd())
     .join(', ')
 }
 
@@ -59,7 +59,12 @@ function round(value: number): number {
   return Number(value.toPrecision(3))
 }
 
-/** UCUM codes as people write them. */
-function plainUnit(code: string): string {
-  return code === "[hnsf'U]" ? 'HU' : code === 'ml' ? 'mL' : code
+/** UCUM codes as people write them; what has no unit has none. */
+export function plainUnit(code: string): string {
+  return code === "[hnsf'U]" ? 'HU' : code === 'ml' ? 'mL' : code === '1' ? '' : code
+}
+
+/** A DICOM date, `YYYYMMDD`, as ISO 8601 has it. */
+export function plainDate(date: string | undefined): string {
+  return date && /^\d{8}$/.test(date) ? date.replace(/(\d{4})(\d\d)(\d\d)/, '$1-$2-$3') : 'unknown date'
 }

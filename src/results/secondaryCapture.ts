@@ -9,7 +9,7 @@ import type { Draw } from './drawing.js'
 import { imageToDraw, type KeyImage } from './keyImage.js'
 import type { ResultContext } from './resultContext.js'
 import { identityOf, madeBy, patientAndStudy, type ResultObject, sopReference } from './resultObject.js'
-import { measurementsOf, summaryLines } from './resultText.js'
+import { measurementsOf, plainUnit, summaryLines } from './resultText.js'
 
 /** More pictures than this help nobody; the report has all findings. */
 const maxPictures = 30
@@ -122,7 +122,7 @@ async function heatMap(
     outlines: [],
     legend: [
       `${notVerified}: ${algorithm.name} ${algorithm.version}`,
-      `${map.label}: ${Number(lowest.toPrecision(3))} to ${Number(strongest.peak.toPrecision(3))} ${map.unit.value}`,
+      `${map.label}: ${Number(lowest.toPrecision(3))} to ${Number(strongest.peak.toPrecision(3))} ${plainUnit(map.unit.value)}`.trimEnd(),
     ],
   })
   const what = {

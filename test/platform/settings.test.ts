@@ -52,7 +52,7 @@ describe('endpoints', () => {
 
   test('without a document everything goes to the reference analyser', () => {
     expect(loadEndpoints().routes).toEqual([
-      expect.objectContaining({ analysis: { primary: 'reference' }, deliverTo: [] }),
+      expect.objectContaining({ analysis: { primary: 'reference', priors: { max: 1, within: 'P5Y' } }, deliverTo: [] }),
     ])
   })
 

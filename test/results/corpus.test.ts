@@ -270,28 +270,37 @@ const explained: readonly [RegExp, string, Applies][] = [
   ],
 ]
 
+/** Content that PixelMed's tables of 2022 do not know in a template, or that a template leaves open. */
+const explainedWarnings: readonly [RegExp, string][] = [
+  [
+    /\(276214006,SCT,"[^"]*"\): Content Item not in template$/,
+    'Finding category is in the template since a later edition',
+  ],
+]
+
 testWhere(canValidate, 'the validators are absent')(
-  'the validators find no error in any object of the corpus',
+  'the validators find no error in any object of the corpus, and warn of nothing that is not explained',
   async () => {
     const problems: string[] = []
     const work = made.flatMap(({ name, paths, objects, context }) =>
-      paths
-        .map((path, i) => ({ name, path, context, object: objects[i]! }))
-        .filter(
-          ({ object }) => object.sopClassUid !== sopClass.secondaryCapture || object.dataset['00082112'] === undefined,
-        ),
+      paths.map((path, i) => ({ name, path, context, object: objects[i]! })),
     )
     let next = 0
     const validate = async () => {
       while (next < work.length) {
         const { name, path, object, context } = work[next++]!
         const output = await run(validator, [path], {
-          env: { ...process.env, _JAVA_OPTIONS: '-Xmx3g -XX:TieredStopAtLevel=1 -XX:+UseSerialGC' },
+          env: { ...process.env, VERBOSE: '1', _JAVA_OPTIONS: '-Xmx3g -XX:TieredStopAtLevel=1 -XX:+UseSerialGC' },
         }).then(
           ({ stdout }) => stdout,
           (error: { stdout: string }) => error.stdout,
         )
-        const lines = output.split('\n').filter(line => line !== '' && !/: valid/.test(line) && !/: INVALID/.test(line))
+        // The verdict and the errors come first; then, of reports, all that the validator of templates says.
+        const [verdict = '', ...said] = output.split(/^(?=Found|Warning|IOD validation)/m)
+        const lines = verdict.split('\n').filter(line => line !== '' && !/: (valid|INVALID)/.test(line))
+        for (const line of said.flatMap(part => part.split('\n').filter(text => /^Warning/.test(text))))
+          if (!explainedWarnings.some(([pattern]) => pattern.test(line)))
+            problems.push(`${name}, ${object.sopClassUid}: ${line}`)
         for (const line of lines)
           if (!explained.some(([pattern, , applies]) => pattern.test(line) && applies(object, context)))
             problems.push(`${name}, ${object.sopClassUid}: ${line}`)
