@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,6 +7,8 @@ import { schedule } from 'node-cron'
 import { type AdminToken, adminToken } from './admin/adminToken.js'
 import { adminAccess, dicomwebAccess } from './admin/authentication.js'
 import { adminRouter } from './admin/router.js'
+import type { Provider } from './analysis/provider.js'
+import { defaultLabels, imagingRestProvider } from './analysis/providers/imaging-rest/index.js'
 import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
 import { createDeliverer } from './delivery/index.js'
@@ -17,11 +19,12 @@ import { type PixelPool, startPixelPool } from './pixels/pool.js'
 import { type Database, migrate, openDatabase } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
 import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
-import type { Endpoints } from './platform/endpoints.js'
+import type { Endpoints, ProviderSettings } from './platform/endpoints.js'
 import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
+import { resolveSecret } from './platform/secret.js'
 import { type Settings, SettingsError } from './platform/settings.js'
 import { startDrawing } from './results/drawing.js'
 
@@ -143,6 +146,13 @@ async function pipelineContext(
   undo.push(() => drawing.close())
   const reference = referenceProvider()
   undo.push(() => reference.close())
+  const providers = new Map<string, Provider>([['reference', reference]])
+  const pseudonymKey = await secretOf(database, 'pseudonym key')
+  for (const settings of endpoints.providers) {
+    const provider = settings.kind === 'reference' ? reference : remoteProvider(settings, pseudonymKey)
+    providers.set(settings.name, provider)
+    if (provider !== reference) undo.push(() => provider.close())
+  }
   const deliverers = new Map(
     endpoints.destinations.map(destination => [destination.name, createDeliverer(destination)]),
   )
@@ -153,10 +163,7 @@ async function pipelineContext(
     pixels,
     draw: drawing.draw,
     endpoints,
-    providers: new Map([
-      ['reference', reference],
-      ...endpoints.providers.map(provider => [provider.name, reference] as const), // the only kind there is
-    ]),
+    providers,
     deliverers,
     quietSeconds: settings.study.quietSeconds,
     deviceSerialNumber: await installationId(database),
@@ -171,6 +178,28 @@ async function installationId(database: Database): Promise<string> {
     randomUUID().slice(0, 8),
   ])
   const { rows } = await database.query<{ value: string }>(`select value from setting where name = 'installation'`)
+  return rows[0]!.value
+}
+
+function remoteProvider(settings: Extract<ProviderSettings, { kind: 'imaging-rest' }>, pseudonymKey: string): Provider {
+  const { apiKey, model, requestsPerMinute, labels, ...rest } = settings
+  return imagingRestProvider({
+    ...rest,
+    ...(apiKey ? { apiKey: resolveSecret(apiKey) } : {}),
+    ...(model ? { model } : {}),
+    ...(requestsPerMinute ? { requestsPerMinute } : {}),
+    labels: labels ?? defaultLabels,
+    pseudonymKey,
+  })
+}
+
+/** Made once for each database, and known to nobody else. */
+async function secretOf(database: Database, name: string): Promise<string> {
+  await database.query('insert into setting (name, value) values ($1, $2) on conflict do nothing', [
+    name,
+    randomBytes(32).toString('base64url'),
+  ])
+  const { rows } = await database.query<{ value: string }>('select value from setting where name = $1', [name])
   return rows[0]!.value
 }
 

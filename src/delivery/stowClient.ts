@@ -5,6 +5,7 @@ import type { DicomJson } from '../dicom/dicomJson.js'
 import { itemsOf, numberOf, textOf } from '../dicom/dicomJson.js'
 import { reason } from '../dicom/reasons.js'
 import type { StowDestination } from '../platform/endpoints.js'
+import { retryAfterSeconds } from '../platform/retryAfter.js'
 import { resolveSecret } from '../platform/secret.js'
 import type { DeliveryOutcome, ObjectToDeliver } from './outcome.js'
 
@@ -181,14 +182,6 @@ function parseAnswer(body: string): DicomJson {
   } catch {
     return {}
   }
-}
-
-function retryAfterSeconds(header: string | string[] | undefined): number | undefined {
-  const value = Array.isArray(header) ? header[0] : header
-  if (!value) return undefined
-  if (/^\d+$/.test(value)) return Number(value)
-  const at = Date.parse(value)
-  return Number.isNaN(at) ? undefined : Math.max(0, (at - Date.now()) / 1000)
 }
 
 function connectionProblem(error: unknown): string {

@@ -5,7 +5,7 @@ import { ProviderProblem } from '../analysis/provider.js'
 import { addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
-import type { Route } from '../platform/endpoints.js'
+import type { ProviderSettings, Route } from '../platform/endpoints.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import type { PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
@@ -36,7 +36,7 @@ export async function analyze(
     const settings = context.endpoints.providers.find(p => p.name === name)
     const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
     undecodable = namesOfUndecodable(normalized)
-    findings = await callProvider(name, normalized, settings?.timeoutSeconds ?? 600, context)
+    findings = await callProvider(name, normalized, deadlineOf(settings), context)
   } catch (error) {
     const problem = error as Error
     const final =
@@ -56,6 +56,11 @@ export async function analyze(
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }
 
+/** Seconds that the whole analysis of a study may take. */
+function deadlineOf(settings: ProviderSettings | undefined): number {
+  return settings?.kind === 'imaging-rest' ? settings.deadlineSeconds : (settings?.timeoutSeconds ?? 600)
+}
+
 async function callProvider(
   name: string,
   study: NormalizedStudy,
@@ -64,7 +69,11 @@ async function callProvider(
 ): Promise<Findings> {
   const provider = context.providers.get(name)
   if (!provider) throw new ProviderProblem(`no provider is named ${name}`, false)
-  const findings = await provider.analyze(study, AbortSignal.timeout(timeoutSeconds * 1000))
+  const deadline = AbortSignal.timeout(timeoutSeconds * 1000)
+  const findings = await provider.analyze(study, deadline).catch(error => {
+    if (deadline.aborted) throw new ProviderProblem(`there was no complete answer within ${timeoutSeconds} s`, false)
+    throw error
+  })
   const headers = new Map(
     study.series.flatMap(({ images }) => images.map(image => [image.sopInstanceUid, image.header] as const)),
   )

@@ -10,21 +10,51 @@ const secret = z
   .regex(secretReference, 'expected a reference, env:NAME or file:/path, never the secret itself')
 const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address' })
 
-const source = z.strictObject({ name, stow: z.strictObject({ token: secret }) })
-
-const provider = z.strictObject({
-  name,
-  kind: z.enum(['reference'], { error: 'expected reference (this version has no other provider kind)' }),
-  timeoutSeconds: z.number().positive().default(600),
-  /** Private elements of these creators are shown to the provider; all others are dropped. */
-  privateCreators: z.array(z.string().min(1)).default([]),
-})
-
 const concept = z.strictObject({
   scheme: z.string().min(1).max(16),
   value: z.string().min(1).max(64),
   meaning: z.string().min(1).max(64),
 })
+
+const source = z.strictObject({ name, stow: z.strictObject({ token: secret }) })
+
+/** Private elements of these creators are shown to the provider; all others are dropped. */
+const privateCreators = z.array(z.string().min(1)).default([])
+
+const provider = z.discriminatedUnion(
+  'kind',
+  [
+    z.strictObject({
+      name,
+      kind: z.literal('reference'),
+      timeoutSeconds: z.number().positive().default(600),
+      privateCreators,
+    }),
+    z.strictObject({
+      name,
+      kind: z.literal('imaging-rest'),
+      baseUrl: httpUrl.transform(url => url.replace(/\/+$/, '')),
+      apiKey: secret.optional(),
+      model: z.string().min(1).optional(),
+      /** Of one request. */
+      timeoutSeconds: z.number().positive().default(30),
+      /** Of the whole study: then it counts as failed and may be tried again. */
+      deadlineSeconds: z.number().positive().default(1800),
+      /** How often an image that has no result is asked for again. */
+      maxRetries: z.number().int().min(0).max(100).default(8),
+      concurrency: z.number().int().min(1).max(1000).default(10),
+      requestsPerMinute: z.number().positive().optional(),
+      /** Images of one request. */
+      chunk: z.number().int().min(1).max(1000).default(50),
+      /** `basic`: no attribute that may name the patient is sent, and no image whose pixels may. */
+      deidentify: z.enum(['basic', 'none']).default('basic'),
+      /** The codes that the provider's words stand for. */
+      labels: z.record(z.string().min(1), concept).optional(),
+      privateCreators,
+    }),
+  ],
+  { error: 'expected a kind: reference or imaging-rest' },
+)
 
 /** How results are written for a destination. */
 const format = z.strictObject({
@@ -132,6 +162,7 @@ type ParsedEndpoints = z.infer<typeof endpointsSchema>
 export type Destination = ParsedEndpoints['destinations'][number]
 export type StowDestination = Extract<Destination, { stow: unknown }>
 export type Route = NonNullable<ParsedEndpoints['routes']>[number]
+export type ProviderSettings = ParsedEndpoints['providers'][number]
 export type Source = ParsedEndpoints['sources'][number]
 /** Who may push, what analyses, where results go. `routes` always holds at least the default when none was written. */
 export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
@@ -184,7 +215,7 @@ function explain(issue: z.core.$ZodIssue, locate: (path: (string | number)[]) =>
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map(key => `${locate([...path, key])}: unknown setting ${[...path, key].join('.')}`).join('\n')
   }
-  if (issue.code === 'invalid_union') {
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     const nested = issue.errors.map(errors =>
       errors.map(e => `${[...path, ...e.path].join('.')}: ${e.message}`).join(', '),
     )

@@ -76,7 +76,11 @@ describe('endpoints', () => {
       'routes:\n  - name: r\n    analysis: { primary: x }\n',
       /no provider is named x; known: reference/,
     ],
-    ['a kind of provider of a later version', 'providers: [{ name: a, kind: openai }]\n', /expected reference/],
+    [
+      'a kind of provider of a later version',
+      'providers: [{ name: a, kind: openai }]\n',
+      /expected a kind: reference or imaging-rest/,
+    ],
     [
       'the same name twice',
       'destinations:\n  - { name: a, folder: /x }\n  - { name: a, folder: /y }\n',

@@ -1,0 +1,148 @@
+import { type CodedConcept, concepts as c } from '../../../dicom/concepts.js'
+import { numberOf } from '../../../dicom/dicomJson.js'
+import { deriveUid } from '../../../dicom/uid.js'
+import type { Finding, Findings, ImageReference, Measurement, PlanarRegion } from '../../findings.js'
+import type { NormalizedImage, NormalizedStudy } from '../../normalizedStudy.js'
+import type { ImagingRestSettings } from './index.js'
+import type { BatchAnswer, Found } from './wire.js'
+
+/** Names of measurements that need no configuration. */
+const quantities: Readonly<Record<string, CodedConcept>> = {
+  long_axis: c.longAxis,
+  short_axis: c.shortAxis,
+  diameter: c.diameter,
+  area: c.area,
+  volume: c.volume,
+  attenuation: c.attenuation,
+}
+const units: Readonly<Record<string, CodedConcept>> = {
+  mm: c.millimeter,
+  mm2: c.squareMillimeter,
+  mm3: c.cubicMillimeter,
+  ml: c.milliliter,
+  HU: c.hounsfield,
+  '%': c.percent,
+}
+/** Scheme of words of a provider that no code is configured for. */
+const providerScheme = '99PROVIDER'
+
+/** Results of all images as findings: those that a provider says are one lesion are one finding. */
+export function findingsOf({
+  results,
+  missing,
+  withheld,
+  sent,
+  study,
+  model,
+  settings,
+}: {
+  results: ReadonlyMap<number, readonly Found[]>
+  missing: ReadonlyMap<number, string>
+  /** So many images were not sent, since their pixels may name the patient. */
+  withheld: number
+  sent: readonly { image: NormalizedImage }[]
+  study: NormalizedStudy
+  model: BatchAnswer['model']
+  settings: Pick<ImagingRestSettings, 'name' | 'labels'>
+}): Findings {
+  const lesions = new Map<string, { found: Found; image: NormalizedImage }[]>()
+  for (const [index, list] of [...results].sort(([a], [b]) => a - b)) {
+    for (const [n, found] of list.entries()) {
+      const key = found.lesion === undefined ? `image ${index} finding ${n}` : `${found.label} ${found.lesion}`
+      const parts = lesions.get(key)
+      if (parts) parts.push({ found, image: sent[index]!.image })
+      else lesions.set(key, [{ found, image: sent[index]!.image }])
+    }
+  }
+  const counts = new Map<string, number>()
+  const items = [...lesions].map(([key, parts]) => {
+    const type = conceptOf(parts[0]!.found.label, settings.labels)
+    const number = (counts.get(type.meaning) ?? 0) + 1
+    counts.set(type.meaning, number)
+    return finding(
+      `${type.meaning} ${number}`.slice(0, 64),
+      type,
+      deriveUid('provider finding', settings.name, study.studyInstanceUid, key),
+      parts,
+    )
+  })
+  const gaps = [
+    ...(missing.size > 0 ? [`${missing.size} of ${sent.length} images have no result: ${firstOf(missing)}`] : []),
+    ...(withheld > 0 ? [`${withheld} images were not sent, since their pixels may name the patient`] : []),
+  ]
+  return {
+    algorithm: { name: model.name, version: model.version, manufacturer: model.manufacturer ?? settings.name },
+    status: gaps.length > 0 ? 'incomplete' : items.length > 0 ? 'findings' : 'no-findings',
+    ...(gaps.length > 0 ? { reason: gaps.join('; ') } : {}),
+    lookedFor: [
+      ...new Map(Object.values(settings.labels).map(label => [`${label.scheme} ${label.value}`, label])).values(),
+    ],
+    items,
+  }
+}
+
+/** Numbers of images and why, the most frequent reason first; short enough for a report. */
+function firstOf(missing: ReadonlyMap<number, string>): string {
+  const byReason = new Map<string, number[]>()
+  for (const [index, reason] of missing) byReason.set(reason, [...(byReason.get(reason) ?? []), index + 1])
+  return [...byReason]
+    .sort(([, a], [, b]) => b.length - a.length)
+    .map(([reason, numbers]) => `${reason} (${numbers.slice(0, 10).join(', ')}${numbers.length > 10 ? ', …' : ''})`)
+    .join('; ')
+}
+
+function conceptOf(label: string, labels: Readonly<Record<string, CodedConcept>>): CodedConcept {
+  return labels[label] ?? { value: label.slice(0, 64), scheme: providerScheme, meaning: label }
+}
+
+function finding(
+  trackingIdentifier: string,
+  type: CodedConcept,
+  trackingUid: string,
+  parts: readonly { found: Found; image: NormalizedImage }[],
+): Finding {
+  const regions = parts.flatMap(({ found, image }) => regionOf(found, image))
+  const side = parts.find(({ found }) => found.laterality)?.found.laterality
+  const confidences = parts.flatMap(({ found }) => found.confidence ?? [])
+  return {
+    trackingIdentifier,
+    trackingUid,
+    type,
+    category: c.morphologicallyAbnormalStructure,
+    ...(side ? { laterality: c[side] } : {}),
+    regions,
+    ...(regions.length === 0 ? { sources: parts.map(({ image }) => referenceTo(image)) } : {}),
+    measurements: parts.flatMap(({ found }) => found.measurements.map(measurementOf)),
+    evaluations: [],
+    ...(confidences.length > 0 ? { probability: Math.max(...confidences) } : {}),
+  }
+}
+
+function referenceTo({ sopInstanceUid, frame, header }: NormalizedImage): ImageReference {
+  return { sopInstanceUid, ...((numberOf(header, '00280008') ?? 1) > 1 ? { frame } : {}) }
+}
+
+function regionOf({ outline, box }: Found, image: NormalizedImage): PlanarRegion[] {
+  const points: [number, number][] | undefined = outline ?? (box && corners(box))
+  if (!points) return []
+  const [first, last] = [points[0]!, points.at(-1)!]
+  const closed = first[0] === last[0] && first[1] === last[1] ? points : [...points, first]
+  return [{ ...referenceTo(image), points: closed }]
+}
+
+function corners([left, top, right, bottom]: readonly [number, number, number, number]): [number, number][] {
+  return [
+    [left, top],
+    [right, top],
+    [right, bottom],
+    [left, bottom],
+  ]
+}
+
+function measurementOf({ name, value, unit }: Found['measurements'][number]): Measurement {
+  return {
+    quantity: quantities[name] ?? { value: name.slice(0, 64), scheme: providerScheme, meaning: name.slice(0, 64) },
+    value,
+    unit: units[unit] ?? { value: unit, scheme: 'UCUM', meaning: unit.slice(0, 64) },
+  }
+}
