@@ -1,11 +1,22 @@
-import { type Request, type Response, Router } from 'express'
-import { type RetryOutcome, retryDelivery, retryStudy } from '../pipeline/index.js'
-import type { Database } from '../platform/database.js'
+import { json, type Request, type Response, Router } from 'express'
+import { z } from 'zod'
+import {
+  type CanaryAction,
+  listCanaries,
+  type RetryOutcome,
+  retryDelivery,
+  retryStudy,
+  steerCanary,
+} from '../pipeline/index.js'
+import { type Database, transaction } from '../platform/database.js'
+import type { Route } from '../platform/endpoints.js'
+import type { Log } from '../platform/log.js'
 import { findStudy, listDeliveries, listStudies, studyStates } from './queries.js'
 
 /** The admin REST API. Answers hold study UIDs and states, no patient data. */
-export function adminRouter(database: Database): Router {
+export function adminRouter(database: Database, routes: readonly Route[], log: Log): Router {
   const router = Router()
+  router.use(json({ limit: '64kb' }))
 
   router.get('/studies', async (req, res) => {
     const state = text(req.query.state)
@@ -39,9 +50,33 @@ export function adminRouter(database: Database): Router {
     answerRetry(res, await retryDelivery(database, id))
   })
 
+  router.get('/canaries', async (_req, res) => void res.json(await listCanaries(database, routes)))
+
+  router.post('/canaries/:route', async (req, res) => {
+    const parsed = canaryAction.safeParse(req.body)
+    if (!parsed.success)
+      return problem(
+        res,
+        400,
+        'expected {"action": "freeze" | "resume" | "rollback"} or {"action": "set", "percent": 0 to 100}',
+      )
+    const route = routes.find(entry => entry.name === req.params.route)
+    const action: CanaryAction = parsed.data
+    const percent = await transaction(database, tx => steerCanary(tx, route, action, log))
+    if (percent === undefined) return problem(res, 404, 'no route of this name has a canary')
+    res.json({ percent })
+  })
+
   router.use((_req, res) => problem(res, 404, 'there is no such resource'))
   return router
 }
+
+const canaryAction = z.discriminatedUnion('action', [
+  z.strictObject({ action: z.literal('freeze') }),
+  z.strictObject({ action: z.literal('resume') }),
+  z.strictObject({ action: z.literal('rollback') }),
+  z.strictObject({ action: z.literal('set'), percent: z.number().min(0).max(100) }),
+])
 
 function answerRetry(res: Response, outcome: RetryOutcome): void {
   if (outcome === 'not-found') problem(res, 404, 'there is nothing of this name')

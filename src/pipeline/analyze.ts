@@ -2,12 +2,14 @@ import type { Findings } from '../analysis/findings.js'
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { misplaced } from '../analysis/placement.js'
 import { ProviderProblem } from '../analysis/provider.js'
-import { addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
+import { addEvent, addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
 import type { ProviderSettings, Route } from '../platform/endpoints.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
-import type { PipelineContext } from './context.js'
+import type { Log } from '../platform/log.js'
+import { noteOutcome } from './canary.js'
+import { analysisQueue, type PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
 import { followUp } from './priorExamination.js'
 
@@ -21,8 +23,8 @@ export async function analyze(
   const current = await findRevision(database, study, revision)
   if (!current || !['settled', 'analyzing'].includes(current.state)) return
   if (current.state === 'settled') await changeState(database, study, revision, 'analyzing')
-  const { rows } = await database.query<{ route: string; provider: string }>(
-    `select route, provider from analysis where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+  const { rows } = await database.query<AnalysisToRun>(
+    `select route, provider, choice from analysis where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
     [study, revision],
   )
   const { provider: name } = rows[0]!
@@ -43,6 +45,7 @@ export async function analyze(
       problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
     if (!final) throw error
     job.log.error('the analysis failed', { revision, provider: name, error: problem.message })
+    if (await fellBack(study, revision, rows[0]!, problem.message, job, context)) return
     return failed(study, revision, rows[0]!, problem.message, context)
   }
   if (undecodable) {
@@ -52,7 +55,15 @@ export async function analyze(
   const known = withEvidence(findings, current)
   const route = context.endpoints.routes.find(entry => entry.name === rows[0]!.route)
   const followed = route ? await followUp(database, study, revision, known, route.analysis.priors) : known
-  await conclude(study, revision, followed, undecodable, route, context)
+  await conclude(
+    study,
+    revision,
+    followed,
+    undecodable,
+    rows[0]!.choice === 'canary' ? job.log : undefined,
+    route,
+    context,
+  )
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }
 
@@ -108,6 +119,7 @@ async function conclude(
   revision: number,
   findings: Findings,
   undecodable: string | undefined,
+  canaryLog: Log | undefined,
   route: Route | undefined,
   { database }: PipelineContext,
 ): Promise<void> {
@@ -118,6 +130,7 @@ async function conclude(
       `update analysis set status = $3, findings = $4, error = null, finished_at = now() where study_instance_uid = $1 and revision = $2`,
       [study, revision, findings.status, JSON.stringify(findings)],
     )
+    if (canaryLog) await noteOutcome(tx, route, study, revision, false, canaryLog)
     if (!(route?.reportOn ?? defaultReported).includes(findings.status)) {
       return changeState(tx, study, revision, 'completed', {
         reason: [
@@ -134,6 +147,42 @@ async function conclude(
     })
     await addJob(tx, 'report', { study, revision }, { key: `report:${study}:${revision}` })
   })
+}
+
+interface AnalysisToRun {
+  route: string
+  provider: string
+  choice: 'primary' | 'canary'
+}
+
+/** A canary's failure is counted, and costs the study nothing: the primary provider analyses it. @returns whether it does */
+async function fellBack(
+  study: string,
+  revision: number,
+  { route: name, choice }: AnalysisToRun,
+  reason: string,
+  job: JobContext,
+  { database, endpoints }: PipelineContext,
+): Promise<boolean> {
+  const route = endpoints.routes.find(entry => entry.name === name)
+  if (choice !== 'canary' || !route) return false
+  const { primary } = route.analysis
+  await transaction(database, async tx => {
+    await tx.query(
+      `update analysis set provider = $3, choice = 'primary' where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+      [study, revision, primary],
+    )
+    await noteOutcome(tx, route, study, revision, true, job.log)
+    await addEvent(tx, study, revision, 'canary failed', { reason, nowAnalysedBy: primary })
+    // Not under the key of this job, which is still there.
+    await addJob(
+      tx,
+      'analyze',
+      { study, revision },
+      { key: `analyze:${study}:${revision}:primary`, queue: analysisQueue(study) },
+    )
+  })
+  return true
 }
 
 /** The analysis failed for good: the study ends so, after a report of it if the route wants one. */

@@ -6,6 +6,7 @@ import { purge } from './purge.js'
 import { report } from './report.js'
 import { settle } from './settle.js'
 
+export { type CanaryAction, listCanaries, steerCanary } from './canary.js'
 export type { PipelineContext } from './context.js'
 export { rearmSettling } from './rearmSettling.js'
 export { type RetryOutcome, retryDelivery, retryStudy } from './retry.js'

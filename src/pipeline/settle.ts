@@ -1,6 +1,7 @@
 import { addEvidence, changeState, findRevision } from '../archive/index.js'
 import { type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobPayloads } from '../platform/jobs.js'
+import { chooseProvider } from './canary.js'
 import { chooseRoute, readTraits } from './chooseRoute.js'
 import { analysisQueue, type PipelineContext } from './context.js'
 
@@ -25,11 +26,12 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
 
     const choice = chooseRoute(context.endpoints.routes, await readTraits(tx, study))
     if ('reason' in choice) return changeState(tx, study, revision, 'ignored', { reason: choice.reason })
-    await changeState(tx, study, revision, 'settled', { route: choice.route.name })
+    const chosen = await chooseProvider(tx, choice.route, study)
+    await changeState(tx, study, revision, 'settled', { route: choice.route.name, ...chosen })
     await tx.query(
-      `insert into analysis (study_instance_uid, revision, route, provider, status) values ($1, $2, $3, $4, 'running')
+      `insert into analysis (study_instance_uid, revision, route, provider, choice, status) values ($1, $2, $3, $4, $5, 'running')
        on conflict do nothing`,
-      [study, revision, choice.route.name, choice.route.analysis.primary],
+      [study, revision, choice.route.name, chosen.provider, chosen.choice],
     )
     await addJob(
       tx,

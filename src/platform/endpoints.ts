@@ -86,6 +86,8 @@ const destination = z.union([
   z.strictObject({ name, format: format.prefault({}), folder: z.string().min(1) }),
 ])
 
+const percentage = z.number().min(0).max(100)
+
 const route = z.strictObject({
   name,
   match: z
@@ -97,6 +99,19 @@ const route = z.strictObject({
     .prefault({}),
   analysis: z.strictObject({
     primary: name,
+    /** A share of the patients goes to another provider. */
+    canary: z
+      .strictObject({
+        provider: name,
+        percent: percentage,
+        /** From so many days after the start on so many percent; instead of `percent`. */
+        ramp: z.array(z.strictObject({ day: z.number().int().min(1), percent: percentage })).default([]),
+        /** Steps of the share by how the provider does: up by 10 points under 1 % failures, down by 20 over 5 %. */
+        automatic: z.boolean().default(true),
+        /** Analyses that an evaluation needs. */
+        minimumSample: z.number().int().min(1).default(50),
+      })
+      .optional(),
     /** Which earlier examinations lesions are followed from; `max: 0` for none. */
     priors: z
       .strictObject({
@@ -140,11 +155,16 @@ const endpointsSchema = z
     const providers = new Set(['reference', ...document.providers.map(p => p.name)])
     const destinations = new Set(document.destinations.map(d => d.name))
     for (const [index, entry] of (document.routes ?? []).entries()) {
-      if (!providers.has(entry.analysis.primary)) {
+      const { primary, canary } = entry.analysis
+      for (const [path, named] of [
+        [['primary'], primary],
+        [['canary', 'provider'], canary?.provider ?? primary],
+      ] as const) {
+        if (providers.has(named)) continue
         context.addIssue({
           code: 'custom',
-          path: ['routes', index, 'analysis', 'primary'],
-          message: `no provider is named ${entry.analysis.primary}; known: ${[...providers].join(', ')}`,
+          path: ['routes', index, 'analysis', ...path],
+          message: `no provider is named ${named}; known: ${[...providers].join(', ')}`,
         })
       }
       for (const [position, target] of entry.deliverTo.entries()) {

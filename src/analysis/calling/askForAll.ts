@@ -22,8 +22,8 @@ export class RequestFailed extends Error {
   constructor(
     message: string,
     readonly retryAfterSeconds = 0,
-    /** `too-large`: smaller requests may succeed. `wrong`: there was an answer, and it was not what was agreed. */
-    readonly kind: 'away' | 'too-large' | 'wrong' = 'away',
+    /** `limited`: the provider is there, and asks for patience. `too-large`: smaller requests may succeed. `wrong`: the answer is not what was agreed. */
+    readonly kind: 'away' | 'limited' | 'too-large' | 'wrong' = 'away',
   ) {
     super(message)
   }

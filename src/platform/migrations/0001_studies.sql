@@ -75,6 +75,7 @@ create table analysis (
   route text not null,
   arm text not null default 'primary',
   provider text not null,
+  choice text not null default 'primary' check (choice in ('primary','canary')),  -- why this provider
   status text not null check (status in ('running','findings','no-findings','not-applicable','incomplete','failed')),
   findings jsonb,
   error text,

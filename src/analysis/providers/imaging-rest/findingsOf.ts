@@ -3,7 +3,6 @@ import { numberOf } from '../../../dicom/dicomJson.js'
 import { deriveUid } from '../../../dicom/uid.js'
 import type { Finding, Findings, ImageReference, Measurement, PlanarRegion } from '../../findings.js'
 import type { NormalizedImage, NormalizedStudy } from '../../normalizedStudy.js'
-import type { ImagingRestSettings } from './index.js'
 import type { BatchAnswer, Found } from './wire.js'
 
 /** Names of measurements that need no configuration. */
@@ -43,7 +42,7 @@ export function findingsOf({
   sent: readonly { image: NormalizedImage }[]
   study: NormalizedStudy
   model: BatchAnswer['model']
-  settings: Pick<ImagingRestSettings, 'name' | 'labels'>
+  settings: { name: string; labels: Readonly<Record<string, CodedConcept>> }
 }): Findings {
   const lesions = new Map<string, { found: Found; image: NormalizedImage }[]>()
   for (const [index, list] of [...results].sort(([a], [b]) => a - b)) {

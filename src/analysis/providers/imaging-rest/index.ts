@@ -86,7 +86,7 @@ async function analyze(
     sent.length,
     async indices => {
       const answer = await callBatch(indices, sent, study, settings, gate, agent, signal).catch(error => {
-        away ||= error instanceof RequestFailed && error.kind === 'away'
+        away ||= error instanceof RequestFailed && (error.kind === 'away' || error.kind === 'limited')
         throw error
       })
       models.set(`${answer.model.name} ${answer.model.version}`, answer.model)
@@ -164,7 +164,7 @@ async function post(
   if (statusCode === 413) throw new RequestFailed('the provider finds the request too large (413)', 0, 'too-large')
   if (statusCode >= 500 || [408, 425, 429].includes(statusCode)) {
     if (wait) gate.pause(wait)
-    throw new RequestFailed(`the provider answered ${statusCode}`, wait)
+    throw new RequestFailed(`the provider answered ${statusCode}`, wait, statusCode === 429 ? 'limited' : 'away')
   }
   throw new ProviderProblem(`the provider refused the request with status ${statusCode}`, false)
 }

@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type { CanaryReport } from '../../src/pipeline/canary.js'
+import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
+import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
+import { followStudy, http, startTestService, type TestService } from '../fixtures/service.js'
+
+let old: FakeProvider
+let next: FakeProvider
+let service: TestService
+
+beforeAll(async () => {
+  old = await startFakeProvider()
+  next = await startFakeProvider()
+  await next.behave({ version: '2.0.0' })
+  service = await startTestService({
+    endpoints: `
+providers:
+  - { name: old, kind: imaging-rest, baseUrl: '${old.url}', maxRetries: 1 }
+  - { name: next, kind: imaging-rest, baseUrl: '${next.url}', maxRetries: 1 }
+routes:
+  - name: chest
+    analysis:
+      primary: old
+      canary: { provider: next, percent: 50, minimumSample: 8 }
+`,
+  })
+})
+afterAll(async () => {
+  await service?.stop()
+  old?.stop()
+  next?.stop()
+})
+
+let patients = 0
+
+/** Studies of new patients, one image each; each is followed to its end. */
+async function push(count: number, patientId?: string) {
+  const studies = Array.from({ length: count }, () => freshUids())
+  await Promise.all(
+    studies.map(uids =>
+      http(
+        'POST',
+        `${service.url}/dicom-web/studies`,
+        { 'Content-Type': multipartType },
+        multipart([
+          instance({
+            ...uids,
+            elements: { '00100020': element('00100020', 'LO', patientId ?? `CANARY-${patients++}`) },
+          }),
+        ]),
+      ),
+    ),
+  )
+  return Promise.all(studies.map(({ study }) => followStudy(service.url, study, 60)))
+}
+const canary = async () => ((await http('GET', `${service.url}/api/canaries`)).json as CanaryReport[])[0]!
+const steer = (body: object) =>
+  http('POST', `${service.url}/api/canaries/chest`, { 'Content-Type': 'application/json' }, JSON.stringify(body))
+const shareOfNext = (studies: Awaited<ReturnType<typeof push>>) =>
+  studies.filter(({ analyses }) => analyses[0]!.provider === 'next').length / studies.length
+
+test('about the share that was set goes to the new provider, a patient always to the same, and it steps up when nothing fails', async () => {
+  const studies = await push(40)
+  expect(studies.every(({ state }) => state === 'completed')).toBe(true)
+  expect(Math.abs(shareOfNext(studies) - 0.5)).toBeLessThan(0.3)
+  const again = await push(6, 'CANARY-SAME')
+  expect(new Set(again.map(({ analyses }) => analyses[0]!.provider)).size).toBe(1)
+  const { percent, decisions } = await canary()
+  expect(percent).toBeGreaterThanOrEqual(60)
+  expect(decisions[0]).toMatchObject({ reason: expect.stringMatching(/^up: 0 of \d+ analyses failed$/), failures: 0 })
+})
+
+test('a provider that begins to fail is stepped down within a window, and no study is lost', async () => {
+  await steer({ action: 'set', percent: 60 })
+  await next.behave({ status: 401 })
+  const studies = await push(30)
+  expect(studies.map(({ state }) => state)).toEqual(Array(30).fill('completed'))
+  expect(shareOfNext(studies)).toBe(0) // the old one has done what the new one could not
+  const failed = studies.filter(({ timeline }) => timeline.some(event => event.kind === 'canary failed'))
+  expect(failed.length).toBeGreaterThanOrEqual(8)
+  const { percent, decisions } = await canary()
+  expect(percent).toBeLessThanOrEqual(40)
+  expect(decisions[0]!.reason).toMatch(/^down: \d+ of \d+ analyses failed$/)
+  expect(decisions[0]!.from - decisions[0]!.to).toBe(20)
+})
+
+test('an administrator freezes it, sets it, and rolls it back', async () => {
+  await next.behave({})
+  expect((await steer({ action: 'set', percent: 100 })).json).toEqual({ percent: 100 })
+  expect(shareOfNext(await push(5))).toBe(1)
+  expect((await steer({ action: 'freeze' })).status).toBe(200)
+  await push(10)
+  expect(await canary()).toMatchObject({ percent: 100, frozen: true })
+  expect((await steer({ action: 'rollback' })).json).toEqual({ percent: 0 })
+  expect(shareOfNext(await push(5))).toBe(0)
+  expect((await canary()).decisions.slice(0, 3).map(({ reason }) => reason)).toEqual([
+    'rolled back by an administrator',
+    'freeze by an administrator',
+    'set by an administrator',
+  ])
+  expect((await steer({ action: 'set', percent: 101 })).status).toBe(400)
+  expect(
+    (
+      await http(
+        'POST',
+        `${service.url}/api/canaries/none`,
+        { 'Content-Type': 'application/json' },
+        '{"action":"freeze"}',
+      )
+    ).status,
+  ).toBe(404)
+})
