@@ -1,10 +1,10 @@
 // The order of dependencies (docs/architecture.md): a wrong import fails `npm run check`.
-// cli, main → admin, dicomweb, pipeline → ingest, analysis, results, delivery → archive, pixels → dicom; anyone may use platform.
+// cli, main → admin, dicomweb, pipeline → ingest, analysis, results, delivery → archive, pixels, privacy → dicom; anyone may use platform.
 const layers = [
   ['cli', 'main'],
   ['admin', 'dicomweb', 'pipeline'],
   ['ingest', 'analysis', 'results', 'delivery'],
-  ['archive', 'pixels'],
+  ['archive', 'pixels', 'privacy'],
   ['dicom'],
 ]
 const pathOf = names => `^src/(${names.join('|')})(/|\\.ts$)`

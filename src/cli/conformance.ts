@@ -197,7 +197,8 @@ Decoded: ${characterSetTerms.join(', ')}. Written: ISO_IR 192.
 ## 6 Security
 
 Bearer tokens for senders and administrators, bearer or basic authentication to destinations; without tokens the service listens on loopback only. Logs hold no patient names
-and no patient identifiers. Nothing is de-identified in this version, and nothing leaves for an outside analyser.
+and no patient identifiers. What is sent to a
+remote provider holds samples, geometry and pseudonyms, no attribute and no UID of the study (docs/providers/imaging-rest.md).
 
 ## 7 Annex: coded concepts
 

@@ -4,7 +4,8 @@ import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { request } from 'undici'
-import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
+import { healthAnswer } from '../analysis/providers/imaging-rest/wire.js'
+import { type Destination, type Endpoints, loadEndpoints, type ProviderSettings } from '../platform/endpoints.js'
 import { resolveSecret } from '../platform/secret.js'
 import { loadSettings, type Settings } from '../platform/settings.js'
 
@@ -26,6 +27,7 @@ export async function doctor(args: string[]): Promise<number> {
     checkDatabase(settings),
     checkPort(settings),
     ...checkSecrets(endpoints),
+    ...endpoints.providers.map(checkProvider),
     ...endpoints.destinations.map(checkDestination),
   ])
   for (const { name, problem, fix } of findings) {
@@ -126,6 +128,9 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
         : [],
     ),
   ]
+  for (const provider of endpoints.providers)
+    if (provider.kind === 'imaging-rest' && provider.apiKey)
+      references.push({ owner: `provider ${provider.name}`, reference: provider.apiKey })
   return references.map(({ owner, reference }) => {
     const name = `secret ${reference} of ${owner}`
     try {
@@ -139,6 +144,35 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
       }
     }
   })
+}
+
+async function checkProvider(provider: ProviderSettings): Promise<Finding> {
+  const name = `provider ${provider.name}`
+  if (provider.kind === 'reference') return { name: `${name}: embedded` }
+  try {
+    const key = provider.apiKey ? { Authorization: `Bearer ${resolveSecret(provider.apiKey)}` } : {}
+    const { statusCode, body } = await request(`${provider.baseUrl}/health`, {
+      headers: { Accept: 'application/json', ...key },
+      headersTimeout: 10_000,
+    })
+    const text = await body.text()
+    if (statusCode === 401 || statusCode === 403)
+      return { name, problem: `refuses our key (${statusCode})`, fix: 'Check apiKey of this provider.' }
+    const health = statusCode === 200 ? healthAnswer.safeParse(JSON.parse(text)) : undefined
+    if (!health?.success)
+      return {
+        name,
+        problem: `answers ${statusCode} to ${provider.baseUrl}/health, and not what was agreed`,
+        fix: 'Check baseUrl: docs/providers/imaging-rest.md says what lies below it.',
+      }
+    const { status, models } = health.data
+    if (provider.model && models && !models.includes(provider.model))
+      return { name, problem: `has no model ${provider.model}`, fix: `It has: ${models.join(', ')}.` }
+    return { name: `${name} says ${status}` }
+  } catch (error) {
+    const problem = `cannot be reached (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
+    return { name, problem, fix: 'Check host and port, and the firewall between here and there.' }
+  }
 }
 
 async function checkDestination(destination: Destination): Promise<Finding> {

@@ -3,11 +3,6 @@ import { z } from 'zod'
 /**
  * What a medical-imaging REST provider is sent and answers with (docs/providers/imaging-rest.md). Unknown fields of an answer are ignored; what is here and wrong is refused.
  */
-const code = z.object({
-  value: z.string().min(1),
-  scheme: z.string().min(1).max(16),
-  meaning: z.string().min(1).max(64),
-})
 const finite = z.number()
 
 const found = z.object({
@@ -44,8 +39,6 @@ export type Found = z.infer<typeof found>
 export type BatchAnswer = z.infer<typeof batchAnswer>
 
 export const healthAnswer = z.object({ status: z.string(), models: z.array(z.string()).optional() })
-
-export const conceptSchema = code
 
 /** What is said of an image beside its samples: nothing that names a patient, and UIDs that only this installation can tell. */
 export interface ImageHeader {
