@@ -182,7 +182,7 @@ async function installationId(database: Database): Promise<string> {
 }
 
 function remoteProvider(settings: Extract<ProviderSettings, { kind: 'imaging-rest' }>, pseudonymKey: string): Provider {
-  const { apiKey, model, requestsPerMinute, labels, ...rest } = settings
+  const { apiKey, model, requestsPerMinute, labels, price: _, ...rest } = settings
   return imagingRestProvider({
     ...rest,
     ...(apiKey ? { apiKey: resolveSecret(apiKey) } : {}),
@@ -233,7 +233,7 @@ async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts
     dicomwebAccess(endpoints.sources, parts.admin),
     dicomwebRouter({ ...parts, ingest, limits: settings.stow, draining: () => draining }),
   )
-  app.use('/api', adminAccess(parts.admin), adminRouter(parts.database, endpoints.routes, parts.log))
+  app.use('/api', adminAccess(parts.admin), adminRouter(parts.database, endpoints, parts.log))
   app.use((_req: Request, res: Response) => void answerProblem(res, 404, 'Not Found', 'there is no such resource'))
   app.use((error: Error & { status?: number }, _req: Request, res: Response, _next: NextFunction) => {
     const status = error.status && error.status < 500 ? error.status : 500

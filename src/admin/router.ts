@@ -6,15 +6,19 @@ import {
   type RetryOutcome,
   retryDelivery,
   retryStudy,
+  shadowReports,
   steerCanary,
 } from '../pipeline/index.js'
 import { type Database, transaction } from '../platform/database.js'
-import type { Route } from '../platform/endpoints.js'
+import type { Endpoints } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
+import { providerReportMarkdown, providerReports } from './providerReport.js'
 import { findStudy, listDeliveries, listStudies, studyStates } from './queries.js'
+import { giveVerdict, verdictSchema } from './verdicts.js'
 
 /** The admin REST API. Answers hold study UIDs and states, no patient data. */
-export function adminRouter(database: Database, routes: readonly Route[], log: Log): Router {
+export function adminRouter(database: Database, endpoints: Endpoints, log: Log): Router {
+  const { routes } = endpoints
   const router = Router()
   router.use(json({ limit: '64kb' }))
 
@@ -49,6 +53,29 @@ export function adminRouter(database: Database, routes: readonly Route[], log: L
     if (id === undefined) return problem(res, 400, 'the delivery is named by a number')
     answerRetry(res, await retryDelivery(database, id))
   })
+
+  router.post('/studies/:uid/verdicts', async (req, res) => {
+    const parsed = verdictSchema.safeParse(req.body)
+    if (!parsed.success)
+      return problem(
+        res,
+        400,
+        'expected {"trackingUid": "…", "verdict": "true-positive" | "false-positive"} or {"verdict": "missed"}',
+      )
+    const trackingUid = await giveVerdict(database, req.params.uid, parsed.data)
+    if (!trackingUid) return problem(res, 404, 'no finding of this tracking UID was reported for a study of this UID')
+    res.status(201).json({ trackingUid })
+  })
+
+  router.get('/providers/report', async (req, res) => {
+    const days = natural(req.query.days, 30)
+    if (!days || days > 3660) return problem(res, 400, 'days: expected a whole number from 1')
+    const reports = await providerReports(database, days, endpoints.providers)
+    if (req.query.format === 'markdown') res.type('text/markdown').send(providerReportMarkdown(reports, days))
+    else res.json(reports)
+  })
+
+  router.get('/shadows', async (_req, res) => void res.json(await shadowReports(database, routes)))
 
   router.get('/canaries', async (_req, res) => void res.json(await listCanaries(database, routes)))
 

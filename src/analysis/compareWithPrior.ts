@@ -32,7 +32,7 @@ const maxThicknessRatio = 1.5
  */
 export function compareWithPrior(current: Examination, prior: Examination): Findings {
   const { findings } = current
-  const pairs = match(current, prior)
+  const pairs = matchFindings(current, prior)
   const items = renamed(findings.items, pairs, prior.findings.items)
   const lesions = findings.items.flatMap((finding, i): LesionChange[] => {
     const { trackingUid, trackingIdentifier } = items[i]!
@@ -65,7 +65,8 @@ export function compareWithPrior(current: Examination, prior: Examination): Find
   return { ...findings, items, comparison, ...(conclusion ? { conclusion } : {}) }
 }
 
-function isAnatomy({ category }: Finding): boolean {
+/** An organ, not a lesion. */
+export function isAnatomy({ category }: Finding): boolean {
   return category !== undefined && sameConcept(category, c.anatomicalStructure)
 }
 
@@ -78,8 +79,8 @@ function alike(a: Finding, b: Finding): boolean {
   return !p || !q || Math.max(p / q, q / p) <= maxLengthRatio
 }
 
-/** The prior finding of each current one that has one. */
-function match(current: Examination, prior: Examination): Map<Finding, Finding> {
+/** The prior finding of each current one that has one. Also of two analyses of one study: then the frame of reference is the same. */
+export function matchFindings(current: Examination, prior: Examination): Map<Finding, Finding> {
   const [now, then] = [current.findings.items, prior.findings.items]
   const pairs = new Map<Finding, Finding>()
   // Organs, and lesions without a place, are known by their kind, if there is only one of it on either side.

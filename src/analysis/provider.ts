@@ -6,11 +6,18 @@ export interface Provider {
   readonly name: string
   /**
    * @param signal aborted when nobody waits for the answer any more
-   * @returns findings whose status says whether anything was looked for, and whether all of it could be looked at
+   * @returns findings, whose status says whether anything was looked for, and whether all of it could be looked at
    * @throws ProviderProblem
    */
-  analyze(study: NormalizedStudy, signal: AbortSignal): Promise<Findings>
+  analyze(study: NormalizedStudy, signal: AbortSignal): Promise<Analysis>
   close(): Promise<void>
+}
+
+/** What came of an analysis, and what it took. */
+export interface Analysis {
+  findings: Findings
+  /** Requests to a remote provider, and the units that it counted. */
+  usage?: { requests: number; units: number }
 }
 
 /** An analysis that failed. `retryable` tells whether the same call may succeed later. */

@@ -1,7 +1,7 @@
 import type { Findings } from '../analysis/findings.js'
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { misplaced } from '../analysis/placement.js'
-import { ProviderProblem } from '../analysis/provider.js'
+import { type Analysis, ProviderProblem } from '../analysis/provider.js'
 import { addEvent, addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
@@ -28,17 +28,17 @@ export async function analyze(
     [study, revision],
   )
   const { provider: name } = rows[0]!
-  await database.query('update analysis set started_at = now() where study_instance_uid = $1 and revision = $2', [
-    study,
-    revision,
-  ])
-  let findings: Findings
+  await database.query(
+    `update analysis set started_at = now() where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+    [study, revision],
+  )
+  let analysis: Analysis
   let undecodable: string | undefined
   try {
     const settings = context.endpoints.providers.find(p => p.name === name)
     const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
     undecodable = namesOfUndecodable(normalized)
-    findings = await callProvider(name, normalized, deadlineOf(settings), context)
+    analysis = await callProvider(name, normalized, deadlineOf(settings), context)
   } catch (error) {
     const problem = error as Error
     const final =
@@ -52,45 +52,40 @@ export async function analyze(
     job.log.warn('images of the study are not decoded', { revision, undecodable })
     await addEvidence(database, [study], { kind: 'undecodable', reason: undecodable, at: new Date().toISOString() })
   }
+  const { findings } = analysis
   const known = withEvidence(findings, current)
   const route = context.endpoints.routes.find(entry => entry.name === rows[0]!.route)
   const followed = route ? await followUp(database, study, revision, known, route.analysis.priors) : known
-  await conclude(
-    study,
-    revision,
-    followed,
-    undecodable,
-    rows[0]!.choice === 'canary' ? job.log : undefined,
-    route,
-    context,
-  )
+  const { usage } = analysis
+  const isCanary = rows[0]!.choice === 'canary'
+  await conclude(study, revision, { findings: followed, usage, undecodable, isCanary, route, log: job.log }, context)
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }
 
 /** Seconds that the whole analysis of a study may take. */
-function deadlineOf(settings: ProviderSettings | undefined): number {
+export function deadlineOf(settings: ProviderSettings | undefined): number {
   return settings?.kind === 'imaging-rest' ? settings.deadlineSeconds : (settings?.timeoutSeconds ?? 600)
 }
 
-async function callProvider(
+export async function callProvider(
   name: string,
   study: NormalizedStudy,
   timeoutSeconds: number,
   context: PipelineContext,
-): Promise<Findings> {
+): Promise<Analysis> {
   const provider = context.providers.get(name)
   if (!provider) throw new ProviderProblem(`no provider is named ${name}`, false)
   const deadline = AbortSignal.timeout(timeoutSeconds * 1000)
-  const findings = await provider.analyze(study, deadline).catch(error => {
+  const analysis = await provider.analyze(study, deadline).catch(error => {
     if (deadline.aborted) throw new ProviderProblem(`there was no complete answer within ${timeoutSeconds} s`, false)
     throw error
   })
   const headers = new Map(
     study.series.flatMap(({ images }) => images.map(image => [image.sopInstanceUid, image.header] as const)),
   )
-  const problem = misplaced(findings, uid => headers.get(uid))
+  const problem = misplaced(analysis.findings, uid => headers.get(uid))
   if (problem) throw new ProviderProblem(`the answer is not about this study: ${problem}`, false)
-  return findings
+  return analysis
 }
 
 /** The transfer syntaxes that kept images from the analyser, for the study's state; undefined when there are none. */
@@ -114,23 +109,30 @@ function withEvidence(findings: Findings, { evidence }: StudyRevision): Findings
 /** Of a route that is no longer configured. */
 const defaultReported: Route['reportOn'] = ['findings', 'no-findings', 'incomplete']
 
+interface Conclusion {
+  findings: Findings
+  usage: Analysis['usage']
+  undecodable: string | undefined
+  isCanary: boolean
+  route: Route | undefined
+  log: Log
+}
+
 async function conclude(
   study: string,
   revision: number,
-  findings: Findings,
-  undecodable: string | undefined,
-  canaryLog: Log | undefined,
-  route: Route | undefined,
+  { findings, usage, undecodable, isCanary, route, log }: Conclusion,
   { database }: PipelineContext,
 ): Promise<void> {
   await transaction(database, async tx => {
     const current = await findRevision(tx, study, revision, true)
     if (current?.state !== 'analyzing') return // superseded, or concluded by another worker
     await tx.query(
-      `update analysis set status = $3, findings = $4, error = null, finished_at = now() where study_instance_uid = $1 and revision = $2`,
-      [study, revision, findings.status, JSON.stringify(findings)],
+      `update analysis set status = $3, findings = $4, requests = $5, units = $6, error = null, finished_at = now()
+        where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+      [study, revision, findings.status, JSON.stringify(findings), usage?.requests ?? null, usage?.units ?? null],
     )
-    if (canaryLog) await noteOutcome(tx, route, study, revision, false, canaryLog)
+    if (isCanary) await noteOutcome(tx, route, study, revision, false, log)
     if (!(route?.reportOn ?? defaultReported).includes(findings.status)) {
       return changeState(tx, study, revision, 'completed', {
         reason: [
@@ -203,7 +205,7 @@ async function failed(
   }
   await transaction(database, async tx => {
     await tx.query(
-      `update analysis set status = 'failed', error = $3, findings = $4, finished_at = now() where study_instance_uid = $1 and revision = $2`,
+      `update analysis set status = 'failed', error = $3, findings = $4, finished_at = now() where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
       [study, revision, reason, reported ? JSON.stringify(findings) : null],
     )
     if (!reported) return changeState(tx, study, revision, 'failed', { reason })

@@ -5,11 +5,13 @@ import { deliver } from './deliver.js'
 import { purge } from './purge.js'
 import { report } from './report.js'
 import { settle } from './settle.js'
+import { shadow } from './shadow.js'
 
 export { type CanaryAction, listCanaries, steerCanary } from './canary.js'
 export type { PipelineContext } from './context.js'
 export { rearmSettling } from './rearmSettling.js'
 export { type RetryOutcome, retryDelivery, retryStudy } from './retry.js'
+export { type ShadowReport, shadowReports } from './shadow.js'
 
 /** The steps of the pipeline as jobs. */
 export function pipelineTasks(context: PipelineContext): Tasks {
@@ -18,6 +20,7 @@ export function pipelineTasks(context: PipelineContext): Tasks {
     analyze: (payload, job) => analyze(payload, job, context),
     report: (payload, job) => report(payload, job, context),
     deliver: (payload, job) => deliver(payload, job, context),
+    shadow: (payload, job) => shadow(payload, job, context),
     purge: () => purge(context),
   }
 }

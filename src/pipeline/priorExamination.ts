@@ -84,7 +84,8 @@ export function dateBefore(date: string, duration: string): string | undefined {
   return Number.isNaN(before.getTime()) ? undefined : before.toISOString().slice(0, 10).replaceAll('-', '')
 }
 
-function geometryIn(instances: readonly StoredInstance[]): (image: ImageReference) => ImageGeometry | undefined {
+/** Finds the geometry of an image of these. */
+export function geometryIn(instances: readonly StoredInstance[]): (image: ImageReference) => ImageGeometry | undefined {
   const headers = new Map(instances.map(({ sopInstanceUid, header }) => [sopInstanceUid, header]))
   return ({ sopInstanceUid, frame = 1 }) => {
     const header = headers.get(sopInstanceUid)

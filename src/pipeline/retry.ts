@@ -43,7 +43,7 @@ export async function retryStudy(database: Database, study: string): Promise<Ret
     const { revision, state } = (await findRevision(tx, study, undefined, true))!
     if (state !== 'failed') return 'not-failed'
     const { rowCount } = await tx.query(
-      `update analysis set status = 'running', error = null where study_instance_uid = $1 and revision = $2`,
+      `update analysis set status = 'running', error = null where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
       [study, revision],
     )
     if (!rowCount) return 'not-failed' // it never got to an analysis: an inconsistent study

@@ -4,6 +4,7 @@ import { addJob, type JobPayloads } from '../platform/jobs.js'
 import { chooseProvider } from './canary.js'
 import { chooseRoute, readTraits } from './chooseRoute.js'
 import { analysisQueue, type PipelineContext } from './context.js'
+import { startShadows } from './shadow.js'
 
 /** Nothing arrived for a quiet period: the study counts as complete, and a route is chosen for it. */
 export async function settle({ study }: JobPayloads['settle'], context: PipelineContext): Promise<void> {
@@ -33,6 +34,7 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
        on conflict do nothing`,
       [study, revision, choice.route.name, chosen.provider, chosen.choice],
     )
+    await startShadows(tx, choice.route, study, revision)
     await addJob(
       tx,
       'analyze',

@@ -48,6 +48,10 @@ const provider = z.discriminatedUnion(
       chunk: z.number().int().min(1).max(1000).default(50),
       /** `basic`: no attribute that may name the patient is sent, and no image whose pixels may. */
       deidentify: z.enum(['basic', 'none']).default('basic'),
+      /** What its units cost. */
+      price: z
+        .strictObject({ perMillionUnits: z.number().min(0), currency: z.string().regex(/^[A-Z]{3}$/) })
+        .optional(),
       /** The codes that the provider's words stand for. */
       labels: z.record(z.string().min(1), concept).optional(),
       privateCreators,
@@ -112,6 +116,8 @@ const route = z.strictObject({
         minimumSample: z.number().int().min(1).default(50),
       })
       .optional(),
+    /** These analyse as well; nothing of it is delivered or waited for. */
+    shadow: z.array(name).default([]),
     /** Which earlier examinations lesions are followed from; `max: 0` for none. */
     priors: z
       .strictObject({
@@ -155,10 +161,11 @@ const endpointsSchema = z
     const providers = new Set(['reference', ...document.providers.map(p => p.name)])
     const destinations = new Set(document.destinations.map(d => d.name))
     for (const [index, entry] of (document.routes ?? []).entries()) {
-      const { primary, canary } = entry.analysis
+      const { primary, canary, shadow } = entry.analysis
       for (const [path, named] of [
         [['primary'], primary],
         [['canary', 'provider'], canary?.provider ?? primary],
+        ...shadow.map((named, i) => [['shadow', i], named] as const),
       ] as const) {
         if (providers.has(named)) continue
         context.addIssue({
@@ -191,7 +198,7 @@ export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
 const defaultRoute: Route = {
   name: 'default',
   match: {},
-  analysis: { primary: 'reference', priors: { max: 1, within: 'P5Y' } },
+  analysis: { primary: 'reference', shadow: [], priors: { max: 1, within: 'P5Y' } },
   results: ['sr', 'seg', 'sc'],
   reportOn: ['findings', 'no-findings', 'incomplete'],
   deliverTo: [],

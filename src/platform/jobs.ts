@@ -10,6 +10,7 @@ export interface JobPayloads {
   analyze: { study: string; revision: number }
   report: { study: string; revision: number }
   deliver: { delivery: number }
+  shadow: { study: string; revision: number; provider: string }
   purge: Record<string, never>
 }
 export type JobName = keyof JobPayloads
@@ -26,15 +27,16 @@ export type Tasks = { [N in JobName]: (payload: JobPayloads[N], context: JobCont
  * Adds a job in the caller's transaction, so that it exists exactly if the transaction commits.
  * @param options.key a job of this key that has not begun is replaced: its time and payload become these
  * @param options.queue jobs of one queue run one after another
+ * @param options.priority greater ones wait while there are others
  */
 export async function addJob<N extends JobName>(
   db: Queryable,
   name: N,
   payload: JobPayloads[N],
-  options: { key?: string; runAt?: Date; queue?: string; maxAttempts?: number } = {},
+  options: { key?: string; runAt?: Date; queue?: string; maxAttempts?: number; priority?: number } = {},
 ): Promise<void> {
   await db.query(
-    `select graphile_worker.add_job($1, $2::json, job_key => $3, run_at => $4, queue_name => $5, max_attempts => $6)`,
+    `select graphile_worker.add_job($1, $2::json, job_key => $3, run_at => $4, queue_name => $5, max_attempts => $6, priority => $7)`,
     [
       name,
       JSON.stringify(payload),
@@ -42,6 +44,7 @@ export async function addJob<N extends JobName>(
       options.runAt ?? null,
       options.queue ?? null,
       options.maxAttempts ?? 8,
+      options.priority ?? 0,
     ],
   )
 }

@@ -52,7 +52,10 @@ describe('endpoints', () => {
 
   test('without a document everything goes to the reference analyser', () => {
     expect(loadEndpoints().routes).toEqual([
-      expect.objectContaining({ analysis: { primary: 'reference', priors: { max: 1, within: 'P5Y' } }, deliverTo: [] }),
+      expect.objectContaining({
+        analysis: { primary: 'reference', shadow: [], priors: { max: 1, within: 'P5Y' } },
+        deliverTo: [],
+      }),
     ])
   })
 
@@ -88,8 +91,8 @@ describe('endpoints', () => {
     ],
     [
       'an unknown setting',
-      'routes:\n  - name: r\n    analysis: { primary: reference, shadow: [] }\n',
-      /endpoints\.yaml:3: unknown setting routes\.0\.analysis\.shadow/,
+      'routes:\n  - name: r\n    analysis: { primary: reference, budget: 3 }\n',
+      /endpoints\.yaml:3: unknown setting routes\.0\.analysis\.budget/,
     ],
     ['no address', 'destinations:\n  - { name: a, stow: { url: pacs } }\n', /expected an http/],
   ])('%s is refused with file and line', (_name, text, message) => {

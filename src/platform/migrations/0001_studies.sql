@@ -78,6 +78,8 @@ create table analysis (
   choice text not null default 'primary' check (choice in ('primary','canary')),  -- why this provider
   status text not null check (status in ('running','findings','no-findings','not-applicable','incomplete','failed')),
   findings jsonb,
+  requests int,                                 -- to a remote provider
+  units double precision,                       -- that it counted
   error text,
   started_at timestamptz not null default now(),
   finished_at timestamptz,

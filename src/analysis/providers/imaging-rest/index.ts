@@ -9,7 +9,7 @@ import { askForAll, type Rejected, RequestFailed } from '../../calling/askForAll
 import { Gate, GateClosed } from '../../calling/gate.js'
 import type { Findings } from '../../findings.js'
 import type { NormalizedImage, NormalizedSeries, NormalizedStudy } from '../../normalizedStudy.js'
-import { type Provider, ProviderProblem } from '../../provider.js'
+import { type Analysis, type Provider, ProviderProblem } from '../../provider.js'
 import { findingsOf } from './findingsOf.js'
 import { type BatchAnswer, batchAnswer, type Found, type ImageHeader, imageResult } from './wire.js'
 
@@ -66,29 +66,32 @@ async function analyze(
   settings: ImagingRestSettings,
   gate: Gate,
   agent: Agent,
-): Promise<Findings> {
+): Promise<Analysis> {
   const all = study.series.flatMap(series => series.images.map(image => ({ image, series })))
   const withheld = settings.deidentify === 'none' ? [] : all.filter(({ image }) => mayNamePatient(image.header))
   const sent = all.filter(entry => !withheld.includes(entry))
   if (sent.length === 0) {
     const why = withheld[0] ? mayNamePatient(withheld[0].image.header) : 'the study holds no image that can be decoded'
-    return {
+    const findings: Findings = {
       algorithm: { name: settings.model ?? settings.name, version: 'unknown', manufacturer: 'unknown' },
       status: 'not-applicable',
       reason: withheld[0] ? `not sent, since the pixels may name the patient: ${why}` : why!,
       lookedFor: [],
       items: [],
     }
+    return { findings }
   }
   const models = new Map<string, BatchAnswer['model']>()
   let away = false
-  const { results, missing } = await askForAll<Found[]>(
+  let units = 0
+  const { results, missing, requests } = await askForAll<Found[]>(
     sent.length,
     async indices => {
       const answer = await callBatch(indices, sent, study, settings, gate, agent, signal).catch(error => {
         away ||= error instanceof RequestFailed && (error.kind === 'away' || error.kind === 'limited')
         throw error
       })
+      units += answer.usage?.units ?? 0
       models.set(`${answer.model.name} ${answer.model.version}`, answer.model)
       return readResults(answer, indices, sent)
     },
@@ -98,7 +101,8 @@ async function analyze(
   if (!model) throw new ProviderProblem(`no request succeeded; the last reason: ${[...missing.values()][0]}`, away)
   // Half of a study by one version and half by another is no result of either.
   if (another) throw new ProviderProblem('the provider changed its model while the study was analysed', true)
-  return findingsOf({ results, missing, withheld: withheld.length, sent, study, model, settings })
+  const findings = findingsOf({ results, missing, withheld: withheld.length, sent, study, model, settings })
+  return { findings, usage: { requests, units } }
 }
 
 async function callBatch(

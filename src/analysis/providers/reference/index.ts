@@ -40,17 +40,24 @@ export function referenceProvider(): Provider {
   const run = <T>(task: ReferenceTask, signal: AbortSignal) => pool.run(task, { signal }) as Promise<T>
   return {
     name: 'reference',
-    async analyze(study, signal) {
-      const ct = largestSeries(study, image => image.sopClassUid === sopClass.ct)
-      if (ct) return analyzeCt(ct, task => run<ChestCtResult>(task, signal))
-      const radiographs = study.series
-        .flatMap(series => series.images)
-        .filter(image => [sopClass.computedRadiography, sopClass.digitalXRay].some(uid => uid === image.sopClassUid))
-      if (radiographs.length > 0) return analyzeRadiographs(radiographs, task => run<ImageQuality>(task, signal))
-      return notApplicable('the study holds neither a CT series nor a radiograph')
-    },
+    analyze: async (study, signal) => ({ findings: await analyzeStudy(study, signal, run) }),
     close: () => pool.destroy(),
   }
+}
+
+/** By what the study holds: its largest CT series, else its radiographs. */
+async function analyzeStudy(
+  study: NormalizedStudy,
+  signal: AbortSignal,
+  run: <T>(task: ReferenceTask, signal: AbortSignal) => Promise<T>,
+): Promise<Findings> {
+  const ct = largestSeries(study, image => image.sopClassUid === sopClass.ct)
+  if (ct) return analyzeCt(ct, task => run<ChestCtResult>(task, signal))
+  const radiographs = study.series
+    .flatMap(series => series.images)
+    .filter(image => [sopClass.computedRadiography, sopClass.digitalXRay].some(uid => uid === image.sopClassUid))
+  if (radiographs.length > 0) return analyzeRadiographs(radiographs, task => run<ImageQuality>(task, signal))
+  return notApplicable('the study holds neither a CT series nor a radiograph')
 }
 
 function largestSeries(

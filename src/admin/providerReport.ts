@@ -1,0 +1,111 @@
+import type { Queryable } from '../platform/database.js'
+import type { ProviderSettings } from '../platform/endpoints.js'
+import { type Share, shareOf } from './verdicts.js'
+
+/** How a provider did in one role over some days. */
+export interface ProviderReport {
+  provider: string
+  /** `primary`, `canary`, or `shadow`. */
+  arm: string
+  analyses: number
+  failed: number
+  incomplete: number
+  errorRate: number
+  /** Of analyses that ended, from start to end, seconds. */
+  p50: number | null
+  p95: number | null
+  p99: number | null
+  requests: number
+  units: number
+  cost?: { amount: number; currency: string }
+  /** By radiologists' verdicts; null without any. Of the findings that were judged: */
+  falsePositives: Share | null
+  /** Of the lesions that are there by the verdicts: those that were found. */
+  sensitivity: Share | null
+}
+
+/** Analyses of the last days by provider and role. A canary's failures that the primary provider made good are the canary's. */
+export async function providerReports(
+  db: Queryable,
+  days: number,
+  providers: readonly ProviderSettings[],
+): Promise<ProviderReport[]> {
+  const { rows } = await db.query<Omit<ProviderReport, 'errorRate' | 'falsePositives' | 'sensitivity'>>(
+    `with done as (
+       select provider, case when arm like 'shadow:%' then 'shadow' else choice end arm, status,
+              extract(epoch from finished_at - started_at)::float8 seconds, requests, units
+         from analysis where finished_at > now() - make_interval(days => $1)
+       union all
+       select c.provider, 'canary', 'failed', null, null, null
+         from canary_outcome o join canary c using (route)
+         join analysis a on a.study_instance_uid = o.study_instance_uid and a.revision = o.revision and a.arm = 'primary'
+        where o.failed and a.choice = 'primary' and o.at > now() - make_interval(days => $1)
+     )
+     select provider, arm, count(*)::int analyses, count(*) filter (where status = 'failed')::int failed,
+            count(*) filter (where status = 'incomplete')::int incomplete,
+            percentile_cont(0.5) within group (order by seconds) p50, percentile_cont(0.95) within group (order by seconds) p95,
+            percentile_cont(0.99) within group (order by seconds) p99,
+            coalesce(sum(requests), 0)::int requests, coalesce(sum(units), 0)::float8 units
+       from done group by provider, arm order by provider, arm`,
+    [days],
+  )
+  const { rows: verdicts } = await db.query<{
+    provider: string
+    arm: string
+    right: number
+    wrong: number
+    missed: number
+  }>(
+    `select a.provider, a.choice arm, count(*) filter (where v.verdict = 'true-positive')::int "right",
+            count(*) filter (where v.verdict = 'false-positive')::int wrong, count(*) filter (where v.verdict = 'missed')::int missed
+       from verdict v join analysis a on a.study_instance_uid = v.study_instance_uid and a.revision = v.revision and a.arm = 'primary'
+      where v.at > now() - make_interval(days => $1) group by a.provider, a.choice`,
+    [days],
+  )
+  return rows.map(row => {
+    const judged = verdicts.find(entry => entry.provider === row.provider && entry.arm === row.arm)
+    const settings = providers.find(entry => entry.name === row.provider)
+    const price = settings?.kind === 'imaging-rest' ? settings.price : undefined
+    return {
+      ...row,
+      errorRate: row.failed / row.analyses,
+      falsePositives: judged ? shareOf(judged.wrong, judged.wrong + judged.right) : null,
+      sensitivity: judged ? shareOf(judged.right, judged.right + judged.missed) : null,
+      ...(price ? { cost: { amount: (row.units / 1e6) * price.perMillionUnits, currency: price.currency } } : {}),
+    }
+  })
+}
+
+/** The same as a table for people. */
+export function providerReportMarkdown(reports: readonly ProviderReport[], days: number): string {
+  const number = (value: number | null) => (value === null ? '' : value.toFixed(2))
+  const percent = (share: Share | null) =>
+    share
+      ? `${(share.value * 100).toFixed(0)} % of ${share.of} (${(share.low * 100).toFixed(0)} to ${(share.high * 100).toFixed(0)})`
+      : ''
+  const rows = reports.map(report =>
+    [
+      report.provider,
+      report.arm,
+      report.analyses,
+      `${(report.errorRate * 100).toFixed(1)} %`,
+      report.incomplete,
+      number(report.p50),
+      number(report.p95),
+      number(report.p99),
+      report.requests,
+      report.units,
+      report.cost ? `${report.cost.amount.toFixed(2)} ${report.cost.currency}` : '',
+      percent(report.falsePositives),
+      percent(report.sensitivity),
+    ].join(' | '),
+  )
+  return [
+    `# Providers, last ${days} days`,
+    '',
+    '| provider | role | analyses | failed | incomplete | p50 s | p95 s | p99 s | requests | units | cost | false positives | sensitivity |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...rows.map(row => `| ${row} |`),
+    '',
+  ].join('\n')
+}

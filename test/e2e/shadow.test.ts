@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type { ProviderReport } from '../../src/admin/providerReport.js'
+import type { ShadowReport } from '../../src/pipeline/shadow.js'
+import { readFindings } from '../../src/results/readFindings.js'
+import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
+import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
+import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
+
+let delivering: FakeProvider
+let shadowing: FakeProvider
+let service: TestService
+const latency = 1500
+
+const nodule = (left: number, diameter: number) => ({
+  label: 'nodule',
+  box: [left, 4, left + 4, 8],
+  measurements: [{ name: 'diameter', value: diameter, unit: 'mm' }],
+})
+
+beforeAll(async () => {
+  delivering = await startFakeProvider()
+  shadowing = await startFakeProvider()
+  await delivering.behave({ findings: { 0: [nodule(1, 4)], 1: [nodule(10, 6)] } })
+  await shadowing.behave({ latency, findings: { 0: [nodule(1, 5)] } })
+  service = await startTestService({
+    endpoints: `
+providers:
+  - { name: delivering, kind: imaging-rest, baseUrl: '${delivering.url}', maxRetries: 1, price: { perMillionUnits: 500000, currency: EUR } }
+  - { name: shadowing, kind: imaging-rest, baseUrl: '${shadowing.url}', maxRetries: 1 }
+routes:
+  - name: chest
+    analysis: { primary: delivering, shadow: [shadowing] }
+`,
+  })
+})
+afterAll(async () => {
+  await service?.stop()
+  delivering?.stop()
+  shadowing?.stop()
+})
+
+const report = async () => ((await http('GET', `${service.url}/api/shadows`)).json as ShadowReport[])[0]!
+
+async function push() {
+  const uids = freshUids()
+  const files = [0, 1].map(i =>
+    instance({
+      ...uids,
+      instance: `${uids.instance.slice(0, 60)}.${i + 1}`,
+      elements: {
+        '00200032': element('00200032', 'DS', `0\\0\\${i * 30}`),
+        '00200037': element('00200037', 'DS', '1\\0\\0\\0\\1\\0'),
+        '00200052': element('00200052', 'UI', '1.2.3.4'),
+        '00280030': element('00280030', 'DS', '1\\1'),
+      },
+    }),
+  )
+  await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart(files))
+  return followStudy(service.url, uids.study, 60)
+}
+
+test('what is delivered does not wait for the shadow, and holds nothing of it; the two are compared', async () => {
+  const study = await push()
+  expect(study.state).toBe('completed')
+  expect(study.analyses.map(({ arm, provider }) => [arm, provider])).toEqual([
+    ['primary', 'delivering'],
+    ['shadow:shadowing', 'shadowing'],
+  ])
+  expect(study.analyses[1]!.finishedAt).toBeNull() // the shadow is still at it
+  const compared = await until('the comparison', async () => {
+    const now = await report()
+    return now.studies === 1 ? now : undefined
+  })
+  expect(compared).toMatchObject({
+    route: 'chest',
+    provider: 'shadowing',
+    failed: 0,
+    both: 1,
+    onlyDelivered: 1,
+    onlyShadow: 0,
+    agreement: 0.5,
+    differences: [{ quantity: 'Diameter', pairs: 1, meanRelative: 0.25 }],
+  })
+  expect(compared.secondsP50).toBeGreaterThanOrEqual(latency / 1000)
+})
+
+test('a shadow that fails costs the study nothing', async () => {
+  await shadowing.behave({ status: 401 })
+  expect((await push()).state).toBe('completed')
+  await until('the failure', async () => ((await report()).failed === 1 ? true : undefined))
+})
+
+test('verdicts, latency and cost are told by provider and role', async () => {
+  const study = await push()
+  const found = await http('GET', `${service.url}/dicom-web/studies/${study.studyInstanceUid}/instances?Modality=SR`)
+  const { '0020000E': series, '00080018': object } = found.json[0]
+  const address = `${service.url}/dicom-web/studies/${study.studyInstanceUid}/series/${series.Value[0]}/instances/${object.Value[0]}/metadata`
+  const { items } = readFindings((await http('GET', address)).json[0])!
+  const judge = (body: object, uid = study.studyInstanceUid) =>
+    http(
+      'POST',
+      `${service.url}/api/studies/${uid}/verdicts`,
+      { 'Content-Type': 'application/json' },
+      JSON.stringify(body),
+    )
+  expect((await judge({ trackingUid: items[0]!.trackingUid, verdict: 'false-positive' })).status).toBe(201)
+  expect((await judge({ trackingUid: items[0]!.trackingUid, verdict: 'true-positive' })).status).toBe(201) // on second thought
+  expect((await judge({ trackingUid: items[1]!.trackingUid, verdict: 'false-positive' })).status).toBe(201)
+  expect((await judge({ verdict: 'missed' })).status).toBe(201)
+  expect((await judge({ trackingUid: '1.2.3', verdict: 'true-positive' })).status).toBe(404)
+  expect((await judge({ verdict: 'perhaps' })).status).toBe(400)
+
+  const reports = (await http('GET', `${service.url}/api/providers/report`)).json as ProviderReport[]
+  const [delivered, shadow] = ['delivering', 'shadowing'].map(
+    name => reports.find(({ provider }) => provider === name)!,
+  )
+  expect(delivered).toMatchObject({
+    arm: 'primary',
+    analyses: 3,
+    failed: 0,
+    requests: 3,
+    units: 6,
+    cost: { amount: 3, currency: 'EUR' },
+  })
+  expect(delivered!.falsePositives).toMatchObject({ value: 0.5, of: 2 })
+  expect(delivered!.sensitivity).toMatchObject({ value: 0.5, of: 2 })
+  expect(delivered!.falsePositives!.low).toBeLessThan(0.1)
+  expect(delivered!.p99).toBeGreaterThanOrEqual(delivered!.p50!)
+  expect(shadow).toMatchObject({ arm: 'shadow' })
+  const markdown = await http('GET', `${service.url}/api/providers/report?days=7&format=markdown`)
+  expect(markdown.text).toMatch(/\| delivering \| primary \| 3 \| 0\.0 % \|.*3\.00 EUR.*50 % of 2/)
+  expect((await http('GET', `${service.url}/api/providers/report?days=x`)).status).toBe(400)
+})
