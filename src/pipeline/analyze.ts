@@ -41,11 +41,16 @@ export async function analyze(
     analysis = await callProvider(name, normalized, deadlineOf(settings), context)
   } catch (error) {
     const problem = error as Error
+    // Pixels that cannot be decoded are so for every provider; whatever else is wrong with one may not be with the next.
+    if (
+      problem instanceof ProviderProblem &&
+      (await takenOver(study, revision, rows[0]!, problem.message, job, context))
+    )
+      return
     const final =
       problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
     if (!final) throw error
     job.log.error('the analysis failed', { revision, provider: name, error: problem.message })
-    if (await fellBack(study, revision, rows[0]!, problem.message, job, context)) return
     return failed(study, revision, rows[0]!, problem.message, context)
   }
   if (undecodable) {
@@ -157,31 +162,40 @@ interface AnalysisToRun {
   choice: 'primary' | 'canary'
 }
 
-/** A canary's failure is counted, and costs the study nothing: the primary provider analyses it. @returns whether it does */
-async function fellBack(
+/**
+ * Another provider takes the study over from one that could not analyse it: after a canary's, which is counted as a failure, the primary one, and
+ * after that one by one those of `fallback`. @returns whether there is one
+ */
+async function takenOver(
   study: string,
   revision: number,
-  { route: name, choice }: AnalysisToRun,
+  { route: name, choice, provider }: AnalysisToRun,
   reason: string,
   job: JobContext,
   { database, endpoints }: PipelineContext,
 ): Promise<boolean> {
   const route = endpoints.routes.find(entry => entry.name === name)
-  if (choice !== 'canary' || !route) return false
-  const { primary } = route.analysis
+  if (!route) return false
+  const order = [route.analysis.primary, ...route.analysis.fallback]
+  const next = choice === 'canary' ? route.analysis.primary : order[order.indexOf(provider) + 1]
+  if (!next || next === provider) return false
   await transaction(database, async tx => {
     await tx.query(
       `update analysis set provider = $3, choice = 'primary' where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
-      [study, revision, primary],
+      [study, revision, next],
     )
-    await noteOutcome(tx, route, study, revision, true, job.log)
-    await addEvent(tx, study, revision, 'canary failed', { reason, nowAnalysedBy: primary })
+    if (choice === 'canary') await noteOutcome(tx, route, study, revision, true, job.log)
+    await addEvent(tx, study, revision, choice === 'canary' ? 'canary failed' : 'provider failed', {
+      provider,
+      reason,
+      nowAnalysedBy: next,
+    })
     // Not under the key of this job, which is still there.
     await addJob(
       tx,
       'analyze',
       { study, revision },
-      { key: `analyze:${study}:${revision}:primary`, queue: analysisQueue(study) },
+      { key: `analyze:${study}:${revision}:${next}`, queue: analysisQueue(study) },
     )
   })
   return true

@@ -196,7 +196,12 @@ export async function listCanaries(db: Queryable, routes: readonly Route[]): Pro
   for (const { name, analysis } of routes) {
     const { canary } = analysis
     if (!canary) continue
-    const state = await stateOf(db, name, canary)
+    const { rows: states } = await db.query<CanaryState>(
+      `select ${columns} from canary where route = $1 and provider = $2`,
+      [name, canary.provider],
+    )
+    // Until the first study has come it has not begun.
+    const state = states[0] ?? { percent: canary.percent, cap: 100, frozen: false, startedAt: new Date() }
     const { rows } = await db.query<CanaryReport['decisions'][number]>(
       `select at, from_percent "from", to_percent "to", reason, sample, failures from canary_decision where route = $1 order by id desc limit 100`,
       [name],

@@ -116,6 +116,8 @@ const route = z.strictObject({
         minimumSample: z.number().int().min(1).default(50),
       })
       .optional(),
+    /** In the place of a provider that could not analyse a study, in this order. */
+    fallback: z.array(name).default([]),
     /** These analyse as well; nothing of it is delivered or waited for. */
     shadow: z.array(name).default([]),
     /** Which earlier examinations lesions are followed from; `max: 0` for none. */
@@ -161,11 +163,12 @@ const endpointsSchema = z
     const providers = new Set(['reference', ...document.providers.map(p => p.name)])
     const destinations = new Set(document.destinations.map(d => d.name))
     for (const [index, entry] of (document.routes ?? []).entries()) {
-      const { primary, canary, shadow } = entry.analysis
+      const { primary, canary, shadow, fallback } = entry.analysis
       for (const [path, named] of [
         [['primary'], primary],
         [['canary', 'provider'], canary?.provider ?? primary],
         ...shadow.map((named, i) => [['shadow', i], named] as const),
+        ...fallback.map((named, i) => [['fallback', i], named] as const),
       ] as const) {
         if (providers.has(named)) continue
         context.addIssue({
@@ -198,7 +201,7 @@ export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
 const defaultRoute: Route = {
   name: 'default',
   match: {},
-  analysis: { primary: 'reference', shadow: [], priors: { max: 1, within: 'P5Y' } },
+  analysis: { primary: 'reference', fallback: [], shadow: [], priors: { max: 1, within: 'P5Y' } },
   results: ['sr', 'seg', 'sc'],
   reportOn: ['findings', 'no-findings', 'incomplete'],
   deliverTo: [],

@@ -43,8 +43,10 @@ interface Wanted {
   reason: string
 }
 
-const firstBackoff = 250
-const maxBackoff = 30_000
+/** After a request that failed, ms. */
+const failureBackoff = { first: 250, most: 30_000 }
+/** After an answer without the item: the provider is there, and its pace is kept by those who call. */
+const absenceBackoff = { first: 50, most: 1000 }
 
 /**
  * Asks for so many items in chunks until each of them has a result. What an answer leaves out, silently or with an error, is asked for again, together with
@@ -65,13 +67,13 @@ export async function askForAll<R>(
   let changed: () => void = () => {}
   const running = new Set<Promise<void>>()
 
-  const again = (wanted: Wanted, reason: string, wait: number) => {
+  const again = (wanted: Wanted, reason: string, pause: { first: number; most: number }, wait = 0) => {
     const asks = wanted.asks + 1
     if (asks >= maxAsks) {
       missing.set(wanted.index, reason)
       return
     }
-    const backoff = random() * Math.min(maxBackoff, firstBackoff * 2 ** (asks - 1))
+    const backoff = random() * Math.min(pause.most, pause.first * 2 ** (asks - 1))
     queue.push({ index: wanted.index, asks, reason, notBefore: Date.now() + Math.max(wait, backoff) })
   }
   const send = async (batch: Wanted[]) => {
@@ -80,8 +82,8 @@ export async function askForAll<R>(
       const answer = await ask(batch.map(wanted => wanted.index))
       for (const wanted of batch) {
         const result = answer.get(wanted.index)
-        if (result === undefined) again(wanted, 'the provider left it out of its answer', 0)
-        else if (isRejected(result)) again(wanted, result.rejected, 0)
+        if (result === undefined) again(wanted, 'the provider left it out of its answer', absenceBackoff)
+        else if (isRejected(result)) again(wanted, result.rejected, absenceBackoff)
         else results.set(wanted.index, result)
       }
     } catch (error) {
@@ -91,7 +93,7 @@ export async function askForAll<R>(
         queue.push(...batch) // not the items' fault
         return
       }
-      for (const wanted of batch) again(wanted, error.message, error.retryAfterSeconds * 1000)
+      for (const wanted of batch) again(wanted, error.message, failureBackoff, error.retryAfterSeconds * 1000)
     }
   }
 

@@ -27,7 +27,11 @@ beforeAll(async () => {
 providers:
   - { name: delivering, kind: imaging-rest, baseUrl: '${delivering.url}', maxRetries: 1, price: { perMillionUnits: 500000, currency: EUR } }
   - { name: shadowing, kind: imaging-rest, baseUrl: '${shadowing.url}', maxRetries: 1 }
+  - { name: gone, kind: imaging-rest, baseUrl: 'http://127.0.0.1:1', maxRetries: 0, timeoutSeconds: 1, deadlineSeconds: 2 }
 routes:
+  - name: fallback
+    match: { bodyPart: [FALLBACK] }
+    analysis: { primary: gone, fallback: [shadowing, delivering] }
   - name: chest
     analysis: { primary: delivering, shadow: [shadowing] }
 `,
@@ -41,7 +45,7 @@ afterAll(async () => {
 
 const report = async () => ((await http('GET', `${service.url}/api/shadows`)).json as ShadowReport[])[0]!
 
-async function push() {
+async function push(elements: Record<string, Buffer> = {}) {
   const uids = freshUids()
   const files = [0, 1].map(i =>
     instance({
@@ -52,6 +56,7 @@ async function push() {
         '00200037': element('00200037', 'DS', '1\\0\\0\\0\\1\\0'),
         '00200052': element('00200052', 'UI', '1.2.3.4'),
         '00280030': element('00280030', 'DS', '1\\1'),
+        ...elements,
       },
     }),
   )
@@ -130,4 +135,15 @@ test('verdicts, latency and cost are told by provider and role', async () => {
   const markdown = await http('GET', `${service.url}/api/providers/report?days=7&format=markdown`)
   expect(markdown.text).toMatch(/\| delivering \| primary \| 3 \| 0\.0 % \|.*3\.00 EUR.*50 % of 2/)
   expect((await http('GET', `${service.url}/api/providers/report?days=x`)).status).toBe(400)
+})
+
+test('a provider that is away or refuses is replaced by the next of the route', async () => {
+  await shadowing.behave({ status: 401 })
+  const study = await push({ '00180015': element('00180015', 'CS', 'FALLBACK') })
+  expect(study).toMatchObject({ state: 'completed', analyses: [{ provider: 'delivering', status: 'findings' }] })
+  const failed = study.timeline.filter(event => event.kind === 'provider failed').map(({ detail }) => detail)
+  expect(failed).toEqual([
+    expect.objectContaining({ provider: 'gone', nowAnalysedBy: 'shadowing' }),
+    expect.objectContaining({ provider: 'shadowing', nowAnalysedBy: 'delivering' }),
+  ])
 })
