@@ -75,6 +75,10 @@ async function batch(req, res, body) {
   }
   log.push(entry)
   if (behaviour.keepBodies) entry.body = body.toString('base64')
+  const form = await new Response(body, { headers: { 'Content-Type': req.headers['content-type'] } }).formData()
+  const { images, study } = JSON.parse(await form.get('request').text())
+  entry.study = study
+  entry.images = images.map(image => image.index)
   if (random() < behaviour.reset) return req.socket.destroy()
   if (behaviour.latency) await sleep(behaviour.latency)
   if (behaviour.status)
@@ -94,9 +98,6 @@ async function batch(req, res, body) {
   }
   seconds.push(now)
   if (random() < behaviour.failRequests) return json(res, 500, { error: 'as told' })
-  const form = await new Response(body, { headers: { 'Content-Type': req.headers['content-type'] } }).formData()
-  const { images } = JSON.parse(await form.get('request').text())
-  entry.images = images.map(image => image.index)
   if (behaviour.maxImages && images.length > behaviour.maxImages) return json(res, 413, { error: 'too many images' })
   const results = []
   for (const image of images) {
