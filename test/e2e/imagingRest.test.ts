@@ -245,3 +245,13 @@ test('images whose pixels may name the patient are not sent', async () => {
   const { json } = await http('GET', `${service.url}/api/studies/${uid}`)
   expect(json.reason).toMatch(/not sent, since the pixels may name the patient: Burned In Annotation is YES/)
 })
+
+test('an image that cannot be decoded fails the study with the reason, and is not taken for a provider that is away', async () => {
+  const { study: uid, files } = study(2)
+  const elements = { '00100020': element('00100020', 'LO', patient.id) }
+  const cut = instance({ ...freshUids(), study: uid, pixels: Buffer.alloc(10), elements })
+  await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart([...files, cut]))
+  const detail = await followStudy(service.url, uid, 60)
+  expect([detail.state, detail.reason]).toEqual(['failed', expect.stringMatching(/Pixel Data holds 10 bytes/)])
+  expect((await fake.log()).length).toBeLessThanOrEqual(1)
+})

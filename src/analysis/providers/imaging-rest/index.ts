@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { Agent, request } from 'undici'
 import { type CodedConcept, concepts as c } from '../../../dicom/concepts.js'
+import { PixelProblem } from '../../../pixels/imageDescription.js'
 import { retryAfterSeconds } from '../../../platform/retryAfter.js'
 import { mayNamePatient } from '../../../privacy/burnedIn.js'
 import { pseudonym } from '../../../privacy/pseudonyms.js'
@@ -159,7 +160,8 @@ async function post(
     })
     text = await readAnswer(answer.body)
   } catch (error) {
-    if (signal.aborted || error instanceof ProviderProblem || error instanceof RequestFailed) throw error
+    // An image that cannot be decoded ends the request from our side: it is not the provider that is away.
+    if (signal.aborted || error instanceof PixelProblem || error instanceof RequestFailed) throw error
     throw new RequestFailed(`no answer (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`)
   }
   const { statusCode } = answer
