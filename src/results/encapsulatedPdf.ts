@@ -3,12 +3,18 @@ import type { Findings } from '../analysis/findings.js'
 import { concepts as c } from '../dicom/concepts.js'
 import { type DicomJson, textOf } from '../dicom/dicomJson.js'
 import { sopClass } from '../dicom/sopClasses.js'
-import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
-import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import { codeSequence } from './contentItem.js'
 import type { ResultContext } from './resultContext.js'
-import { identityOf, madeBy, patientAndStudy, type ResultObject, sequence, sopReference } from './resultObject.js'
+import {
+  identityOf,
+  madeBy,
+  patientAndStudy,
+  type ResultObject,
+  sequence,
+  sopReference,
+  written,
+} from './resultObject.js'
 import { plainDate, summaryLines } from './resultText.js'
 
 /**
@@ -43,16 +49,7 @@ export async function encapsulatedPdf(findings: Findings, context: ResultContext
     '00420013': sequence(...firstSources(context).map(sopReference)),
     '00420015': { vr: 'UL', Value: [pdf.length] },
   }
-  const toWrite: DataSetToWrite = { ...dataset, '00420011': { vr: 'OB', Value: [padded.buffer] } }
-  return {
-    sopClassUid: sopClass.encapsulatedPdf,
-    sopInstanceUid,
-    studyInstanceUid,
-    seriesInstanceUid,
-    transferSyntaxUid: explicitVrLittleEndian,
-    dataset,
-    bytes: writePart10(toWrite),
-  }
+  return written(dataset, { '00420011': { vr: 'OB', Value: [padded.buffer] } })
 }
 
 /** One image of each series that was analysed: a document of hundreds of references helps nobody. */

@@ -2,13 +2,11 @@ import type { Findings, ValueMap } from '../analysis/findings.js'
 import { concepts as c } from '../dicom/concepts.js'
 import { type DicomJson, numberOf, textOf } from '../dicom/dicomJson.js'
 import { sopClass } from '../dicom/sopClasses.js'
-import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
-import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import { codeSequence } from './contentItem.js'
 import { dimensionIndex, planesOf, referencedSeries, sharedGroups, sourceGroups } from './multiFrame.js'
 import type { ResultContext } from './resultContext.js'
-import { madeBy, patientAndStudy, type ResultObject, sequence } from './resultObject.js'
+import { madeBy, patientAndStudy, type ResultObject, sequence, written } from './resultObject.js'
 
 /**
  * Parametric Maps (PS3.3 A.75) of the value maps: 32 bit floats, a frame for each slice. Only of images that have a place in the patient; maps of
@@ -111,16 +109,7 @@ function parametricMap(
       })),
     },
   }
-  const toWrite: DataSetToWrite = { ...dataset, '7FE00008': { vr: 'OF', Value: [values.buffer] } }
-  return {
-    sopClassUid: sopClass.parametricMap,
-    sopInstanceUid,
-    studyInstanceUid,
-    seriesInstanceUid,
-    transferSyntaxUid: explicitVrLittleEndian,
-    dataset,
-    bytes: writePart10(toWrite),
-  }
+  return written(dataset, { '7FE00008': { vr: 'OF', Value: [values.buffer] } })
 }
 
 function lowest(values: Uint8Array<ArrayBuffer>): number {

@@ -2,11 +2,17 @@ import type { Finding, Findings } from '../analysis/findings.js'
 import { type DicomJson, numberOf, pick, textOf } from '../dicom/dicomJson.js'
 import { macroOf } from '../dicom/functionalGroups.js'
 import { sopClass } from '../dicom/sopClasses.js'
-import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
-import { writePart10 } from '../dicom/writePart10.js'
 import type { ResultContext, SourceInstance } from './resultContext.js'
-import { dicomTime, madeBy, patientAndStudy, type ResultObject, sequence, sopReference } from './resultObject.js'
+import {
+  dicomTime,
+  madeBy,
+  patientAndStudy,
+  type ResultObject,
+  sequence,
+  sopReference,
+  written,
+} from './resultObject.js'
 
 const layer = 'AI_FINDINGS'
 
@@ -118,15 +124,7 @@ function presentationState(
     '00700084': { vr: 'PN', Value: [{ Alphabetic: 'Radbridge' }] },
     ...displayOf(images[0]!),
   }
-  return {
-    sopClassUid: sopClass.grayscalePresentationState,
-    sopInstanceUid,
-    studyInstanceUid,
-    seriesInstanceUid,
-    transferSyntaxUid: explicitVrLittleEndian,
-    dataset,
-    bytes: writePart10(dataset),
-  }
+  return written(dataset)
 }
 
 /** Image SOP Instance Reference Macro; of multi-frame images the frames that have annotations. */

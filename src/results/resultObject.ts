@@ -1,6 +1,8 @@
 import type { Findings } from '../analysis/findings.js'
 import { concepts as c } from '../dicom/concepts.js'
-import { type DicomJson, pick } from '../dicom/dicomJson.js'
+import { type DicomJson, pick, textOf } from '../dicom/dicomJson.js'
+import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
+import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import { codeSequence } from './contentItem.js'
 import type { ResultContext } from './resultContext.js'
 import { algorithmDeviceUid } from './templates/observationContext.js'
@@ -39,6 +41,27 @@ const copied = [
   '00101020',
   '00101030',
 ]
+
+/**
+ * The object of a data set, which names its SOP Class, study, series and instance itself.
+ * @param binary elements that stand in the file only: pixels, a document
+ */
+export function written(
+  dataset: DicomJson,
+  binary: DataSetToWrite = {},
+  transferSyntaxUid = explicitVrLittleEndian,
+): ResultObject {
+  const uid = (tag: string) => textOf(dataset, tag)!
+  return {
+    sopClassUid: uid('00080016'),
+    sopInstanceUid: uid('00080018'),
+    studyInstanceUid: uid('0020000D'),
+    seriesInstanceUid: uid('0020000E'),
+    transferSyntaxUid,
+    dataset,
+    bytes: writePart10({ ...dataset, ...binary }, transferSyntaxUid),
+  }
+}
 
 /** Patient and study attributes as they are in the source; required ones empty where the source lacks them. */
 export function patientAndStudy(header: DicomJson): DicomJson {

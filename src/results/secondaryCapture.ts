@@ -2,13 +2,11 @@ import type { Finding, Findings, ImageReference, ValueMap } from '../analysis/fi
 import type { NormalizedImage } from '../analysis/normalizedStudy.js'
 import type { DicomJson } from '../dicom/dicomJson.js'
 import { sopClass } from '../dicom/sopClasses.js'
-import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
-import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import type { Draw } from './drawing.js'
 import { imageToDraw, type KeyImage } from './keyImage.js'
 import type { ResultContext } from './resultContext.js'
-import { identityOf, madeBy, patientAndStudy, type ResultObject, sopReference } from './resultObject.js'
+import { identityOf, madeBy, patientAndStudy, type ResultObject, sopReference, written } from './resultObject.js'
 import { measurementsOf, plainUnit, summaryLines } from './resultText.js'
 
 /** More pictures than this help nobody; the report has all findings. */
@@ -196,16 +194,7 @@ function capture(
   }
   const even = new Uint8Array(rgb.length + (rgb.length % 2))
   even.set(rgb)
-  const toWrite: DataSetToWrite = { ...dataset, '7FE00010': { vr: 'OB', Value: [even.buffer] } }
-  return {
-    sopClassUid: sopClass.secondaryCapture,
-    sopInstanceUid,
-    studyInstanceUid,
-    seriesInstanceUid,
-    transferSyntaxUid: explicitVrLittleEndian,
-    dataset,
-    bytes: writePart10(toWrite),
-  }
+  return written(dataset, { '7FE00010': { vr: 'OB', Value: [even.buffer] } })
 }
 
 function isOn(a: ImageReference, b: ImageReference): boolean {

@@ -3,7 +3,6 @@ import { type CodedConcept, concepts as c } from '../dicom/concepts.js'
 import { type DicomJson, numberOf, pick, textOf } from '../dicom/dicomJson.js'
 import { sopClass } from '../dicom/sopClasses.js'
 import { deriveUid } from '../dicom/uid.js'
-import { type DataSetToWrite, writePart10 } from '../dicom/writePart10.js'
 import { codeSequence } from './contentItem.js'
 import { displayColour } from './displayColour.js'
 import { canEncode, encodeFrames, nativeFrames } from './encodeFrames.js'
@@ -11,7 +10,7 @@ import { packFrames, paintRuns } from './maskFrames.js'
 import { dimensionIndex, type Plane, planesOf, referencedSeries, sharedGroups, sourceGroups } from './multiFrame.js'
 import type { ResultContext, SourceInstance } from './resultContext.js'
 import { variantOf, writer } from './resultFormat.js'
-import { madeBy, patientAndStudy, type ResultObject, sequence } from './resultObject.js'
+import { madeBy, patientAndStudy, type ResultObject, sequence, written } from './resultObject.js'
 import type { SegmentReference } from './templates/measurementGroup.js'
 
 /** A Segmentation with, by tracking UID of the findings, where each of its segments is found. */
@@ -139,15 +138,10 @@ async function segmentation(
       Value: frames.map(({ segment, plane }) => frameGroups(segment, plane, indexOf(plane))),
     },
   }
-  const toWrite: DataSetToWrite = { ...dataset, '7FE00010': { vr: bits === 16 ? 'OW' : 'OB', Value: pixels.frames } }
+  const binary = { '7FE00010': { vr: bits === 16 ? 'OW' : 'OB', Value: pixels.frames } }
   const reference = { sopClassUid, sopInstanceUid, sourceSeries }
   return {
-    ...reference,
-    studyInstanceUid,
-    seriesInstanceUid,
-    transferSyntaxUid: pixels.transferSyntaxUid,
-    dataset,
-    bytes: writePart10(toWrite, pixels.transferSyntaxUid),
+    ...written(dataset, binary, pixels.transferSyntaxUid),
     segments: new Map(items.map((item, i) => [item.trackingUid, { ...reference, segment: i + 1 }])),
   }
 }

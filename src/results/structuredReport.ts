@@ -2,14 +2,20 @@ import type { Findings } from '../analysis/findings.js'
 import { privateScheme } from '../dicom/concepts.js'
 import { type DicomJson, textOf } from '../dicom/dicomJson.js'
 import { sopClass } from '../dicom/sopClasses.js'
-import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid } from '../dicom/uid.js'
-import { writePart10 } from '../dicom/writePart10.js'
 import { type ContentItem, conceptsIn, contentItemJson, referencesIn } from './contentItem.js'
 import { measurementReport } from './measurementReport.js'
 import type { ResultContext } from './resultContext.js'
 import { variantOf } from './resultFormat.js'
-import { identityOf, madeBy, patientAndStudy, type ResultObject, sequence, sopReference } from './resultObject.js'
+import {
+  identityOf,
+  madeBy,
+  patientAndStudy,
+  type ResultObject,
+  sequence,
+  sopReference,
+  written,
+} from './resultObject.js'
 import type { Segmentation } from './segmentation.js'
 
 /** Settings of the format that change a report, or the segmentations it refers to. */
@@ -100,15 +106,7 @@ export function reportObject(
     ...(context.predecessor ? { '0040A360': evidence(studyInstanceUid, [context.predecessor]) } : {}),
     ...contentItemJson(content),
   }
-  return {
-    sopClassUid,
-    sopInstanceUid,
-    studyInstanceUid,
-    seriesInstanceUid,
-    transferSyntaxUid: explicitVrLittleEndian,
-    dataset,
-    bytes: writePart10(dataset),
-  }
+  return written(dataset)
 }
 
 /** Coding Scheme Identification: the private schemes whose codes the content has (PS3.3 C.12.1.1.9); ours with its maker. */
