@@ -147,7 +147,7 @@ async function pipelineContext(
   const reference = referenceProvider()
   undo.push(() => reference.close())
   const providers = new Map<string, Provider>([['reference', reference]])
-  const pseudonymKey = await secretOf(database, 'pseudonym key')
+  const pseudonymKey = await madeOnce(database, 'pseudonym key', randomBytes(32).toString('base64url'))
   for (const settings of endpoints.providers) {
     const provider = settings.kind === 'reference' ? reference : remoteProvider(settings, pseudonymKey)
     providers.set(settings.name, provider)
@@ -166,19 +166,10 @@ async function pipelineContext(
     providers,
     deliverers,
     quietSeconds: settings.study.quietSeconds,
-    deviceSerialNumber: await installationId(database),
+    deviceSerialNumber: await madeOnce(database, 'installation', randomUUID().slice(0, 8)),
     softwareVersion: packageVersion,
     log,
   }
-}
-
-/** Made once for each database; it is the Device Serial Number of what this installation writes. */
-async function installationId(database: Database): Promise<string> {
-  await database.query(`insert into setting (name, value) values ('installation', $1) on conflict do nothing`, [
-    randomUUID().slice(0, 8),
-  ])
-  const { rows } = await database.query<{ value: string }>(`select value from setting where name = 'installation'`)
-  return rows[0]!.value
 }
 
 function remoteProvider(settings: Extract<ProviderSettings, { kind: 'imaging-rest' }>, pseudonymKey: string): Provider {
@@ -193,12 +184,9 @@ function remoteProvider(settings: Extract<ProviderSettings, { kind: 'imaging-res
   })
 }
 
-/** Made once for each database, and known to nobody else. */
-async function secretOf(database: Database, name: string): Promise<string> {
-  await database.query('insert into setting (name, value) values ($1, $2) on conflict do nothing', [
-    name,
-    randomBytes(32).toString('base64url'),
-  ])
+/** A value of this installation: made once for each database, and from then on the same. */
+async function madeOnce(database: Database, name: string, value: string): Promise<string> {
+  await database.query('insert into setting (name, value) values ($1, $2) on conflict do nothing', [name, value])
   const { rows } = await database.query<{ value: string }>('select value from setting where name = $1', [name])
   return rows[0]!.value
 }

@@ -44,6 +44,14 @@ export async function findInstances(
   return rows
 }
 
+/** The instances of these UIDs that are stored. */
+export async function instancesByUid(db: Queryable, sopInstanceUids: readonly string[]): Promise<StoredInstance[]> {
+  const { rows } = await db.query<StoredInstance>(`select ${columns} from instance where sop_instance_uid = any ($1)`, [
+    sopInstanceUids,
+  ])
+  return rows
+}
+
 export async function findInstance(db: Queryable, sopInstanceUid: string): Promise<StoredInstance | undefined> {
   const { rows } = await db.query<StoredInstance>(`select ${columns} from instance where sop_instance_uid = $1`, [
     sopInstanceUid,

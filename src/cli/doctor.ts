@@ -146,6 +146,14 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
   })
 }
 
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
 async function checkProvider(provider: ProviderSettings): Promise<Finding> {
   const name = `provider ${provider.name}`
   if (provider.kind === 'reference') return { name: `${name}: embedded` }
@@ -158,7 +166,7 @@ async function checkProvider(provider: ProviderSettings): Promise<Finding> {
     const text = await body.text()
     if (statusCode === 401 || statusCode === 403)
       return { name, problem: `refuses our key (${statusCode})`, fix: 'Check apiKey of this provider.' }
-    const health = statusCode === 200 ? healthAnswer.safeParse(JSON.parse(text)) : undefined
+    const health = statusCode === 200 ? healthAnswer.safeParse(parsed(text)) : undefined
     if (!health?.success)
       return {
         name,

@@ -1,7 +1,7 @@
 import { isAnatomy, matchFindings } from '../analysis/compareWithPrior.js'
 import type { Findings } from '../analysis/findings.js'
 import { type Analysis, ProviderProblem } from '../analysis/provider.js'
-import { findRevision, instancesOfRevision } from '../archive/index.js'
+import { findRevision, instancesByUid, type StoredInstance } from '../archive/index.js'
 import { sameConcept } from '../dicom/concepts.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import type { Queryable, Transaction } from '../platform/database.js'
@@ -102,24 +102,29 @@ export async function shadowReports(db: Queryable, routes: readonly Route[]): Pr
 async function shadowReport(db: Queryable, route: string, provider: string): Promise<ShadowReport> {
   const { rows } = await db.query<{
     study: string
-    revision: number
     status: string
     seconds: number
     delivered: Findings | null
     findings: Findings | null
   }>(
-    `select s.study_instance_uid study, s.revision, s.status, extract(epoch from s.finished_at - s.started_at)::float8 seconds,
+    `select s.study_instance_uid study, s.status, extract(epoch from s.finished_at - s.started_at)::float8 seconds,
             p.findings delivered, s.findings
        from analysis s left join analysis p on p.study_instance_uid = s.study_instance_uid and p.revision = s.revision
                                            and p.arm = 'primary' and p.status in ('findings', 'no-findings')
       where s.route = $1 and s.arm = $2 and s.finished_at is not null order by s.finished_at desc limit ${comparedStudies}`,
     [route, armOf(provider)],
   )
+  const compared = rows.filter(({ delivered, findings }) => delivered && findings)
+  const geometryOf = geometryIn(
+    await imagesOf(
+      db,
+      compared.flatMap(row => [row.delivered!, row.findings!]),
+    ),
+  )
   let [both, onlyDelivered, onlyShadow] = [0, 0, 0]
   const relative = new Map<string, number[]>()
-  for (const { study, revision, delivered, findings, status } of rows) {
+  for (const { study, delivered, findings, status } of compared) {
     if (!delivered || !findings || (status !== 'findings' && status !== 'no-findings')) continue
-    const geometryOf = geometryIn(await instancesOfRevision(db, study, revision)) // one study in memory at a time
     const pairs = matchFindings(
       { studyInstanceUid: study, findings, geometryOf },
       { studyInstanceUid: study, findings: delivered, geometryOf },
@@ -160,4 +165,12 @@ async function shadowReport(db: Queryable, route: string, provider: string): Pro
     secondsP50: percentile(0.5),
     secondsP95: percentile(0.95),
   }
+}
+
+/** The images that findings lie on, in one query. */
+function imagesOf(db: Queryable, findings: readonly Findings[]): Promise<StoredInstance[]> {
+  const places = findings.flatMap(({ items }) =>
+    items.flatMap(({ regions, mask }) => [...regions, ...(mask?.slices ?? [])]),
+  )
+  return instancesByUid(db, [...new Set(places.map(place => place.sopInstanceUid))])
 }

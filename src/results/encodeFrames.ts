@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { deflateRaw } from 'node:zlib'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
@@ -35,7 +36,10 @@ export async function encodeFrames(
   compression: Exclude<ResultFormat['compression'], 'none'>,
 ): Promise<EncodedFrames> {
   const encoded: ArrayBuffer[] = []
-  for (const frame of frames) encoded.push(await encoders[compression].encode(frame, shape)) // one frame in memory beside its code stream
+  for (const frame of frames) {
+    encoded.push(await encoders[compression].encode(frame, shape)) // one frame in memory beside its code stream
+    await setImmediate() // others have their turn between frames
+  }
   return { transferSyntaxUid: encoders[compression].transferSyntaxUid, frames: encoded }
 }
 
