@@ -2,10 +2,19 @@
 //   1. Own overhead of a call, decoding excluded: a study of one 512 × 512 image through the provider client, beside a bare undici request with the same body.
 //   2. Completeness: 500 images, 30 % silently dropped, 10 % errors, and a rate limit: results, requests and seconds beside the least that the losses and the limit allow.
 import { fork } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
-import { defaultLabels, imagingRestProvider } from '../dist/analysis/providers/imaging-rest/index.js'
+import { startPreparation } from '../dist/analysis/calling/preparation.js'
+import { createRemoteProvider } from '../dist/analysis/providers/createRemoteProvider.js'
+import { migrate, openDatabase } from '../dist/platform/database.js'
+import { startEmbeddedPostgres } from '../dist/platform/embeddedPostgres.js'
+import { parseEndpoints } from '../dist/platform/endpoints.js'
+import { migrateJobs } from '../dist/platform/jobs.js'
+import { silentLog } from '../dist/platform/log.js'
 
 const child = fork(fileURLToPath(new URL('../test/fakes/imagingProvider.mjs', import.meta.url)))
 const { url } = await new Promise(resolve => child.once('message', resolve))
@@ -39,23 +48,28 @@ function studyOf(images, size) {
     ],
   }
 }
-const settings = {
-  name: 'bench',
-  baseUrl: url,
-  timeoutSeconds: 30,
-  maxRetries: 30,
-  concurrency: 10,
-  chunk: 50,
-  labels: defaultLabels,
-  deidentify: 'basic',
-  pseudonymKey: 'bench',
+const folder = mkdtempSync(join(tmpdir(), 'radbridge-bench-'))
+const postgres = await startEmbeddedPostgres(folder, silentLog)
+const database = openDatabase(postgres.connection, silentLog)
+await migrate(database, silentLog)
+await migrateJobs(database, silentLog)
+const preparation = startPreparation(1)
+let clients = 0
+const client = more => {
+  const { providers } = parseEndpoints(
+    JSON.stringify({
+      providers: [{ name: `bench-${++clients}`, kind: 'imaging-rest', baseUrl: url, maxRetries: 30, ...more }],
+    }),
+    'bench',
+  )
+  return createRemoteProvider(providers[0], { database, prepare: preparation.prepare, pseudonymKey: 'bench' })
 }
 const never = new AbortController().signal
 const percentile = (values, share) => values.sort((a, b) => a - b)[Math.floor(values.length * share)].toFixed(2)
 
 // 1
 await behave({})
-const provider = imagingRestProvider({ ...settings, concurrency: 1 })
+const provider = client({ concurrency: 1 })
 const study = studyOf(1, 512)
 await behave({ keepBodies: true })
 await provider.analyze(study, never)
@@ -97,7 +111,7 @@ for (const [label, behaviour, kept] of [
 ]) {
   await behave({ ...behaviour, limit: perMinute / 60 + 1 })
   await log()
-  const limited = imagingRestProvider({ ...settings, requestsPerMinute: perMinute })
+  const limited = client({ requestsPerMinute: perMinute })
   const start = performance.now()
   const { findings } = await limited.analyze(studyOf(500, 64), never)
   const seconds = (performance.now() - start) / 1000
@@ -113,3 +127,7 @@ for (const [label, behaviour, kept] of [
 }
 await agent.close()
 child.kill()
+await preparation.close()
+await database.end()
+await postgres.stop()
+rmSync(folder, { recursive: true, force: true })

@@ -7,8 +7,9 @@ import { schedule } from 'node-cron'
 import { type AdminToken, adminToken } from './admin/adminToken.js'
 import { adminAccess, dicomwebAccess } from './admin/authentication.js'
 import { adminRouter } from './admin/router.js'
+import { startPreparation } from './analysis/calling/preparation.js'
 import type { Provider } from './analysis/provider.js'
-import { defaultLabels, imagingRestProvider } from './analysis/providers/imaging-rest/index.js'
+import { createRemoteProvider } from './analysis/providers/createRemoteProvider.js'
 import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
 import { createDeliverer } from './delivery/index.js'
@@ -19,12 +20,11 @@ import { type PixelPool, startPixelPool } from './pixels/pool.js'
 import { type Database, migrate, openDatabase } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
 import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
-import type { Endpoints, ProviderSettings } from './platform/endpoints.js'
+import type { Endpoints } from './platform/endpoints.js'
 import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
-import { resolveSecret } from './platform/secret.js'
 import { type Settings, SettingsError } from './platform/settings.js'
 import { startDrawing } from './results/drawing.js'
 
@@ -68,7 +68,9 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
       const studies = await rearmSettling(database, settings.study.quietSeconds)
       if (studies > 0) log.info('quiet periods start anew after the restart', { studies })
     }
-    const stopJobs = await startJobs(database, pipelineTasks(context), liveness, log)
+    // Analyses of a provider take two workers at most: so many providers that do not answer leave the others of the pipeline theirs.
+    const workers = 8 + 2 * Math.max(1, endpoints.providers.length)
+    const stopJobs = await startJobs(database, pipelineTasks(context), liveness, log, workers)
     undo.push(stopJobs)
     const nightly = schedule('17 3 * * *', () => void addJob(database, 'purge', {}, { key: 'purge' }).catch(() => {}))
     undo.push(async () => nightly.stop())
@@ -148,9 +150,14 @@ async function pipelineContext(
   undo.push(() => reference.close())
   const providers = new Map<string, Provider>([['reference', reference]])
   const pseudonymKey = await madeOnce(database, 'pseudonym key', randomBytes(32).toString('base64url'))
-  for (const settings of endpoints.providers) {
-    const provider = settings.kind === 'reference' ? reference : remoteProvider(settings, pseudonymKey)
-    providers.set(settings.name, provider)
+  const preparation = startPreparation(settings.analysis.workers)
+  undo.push(() => preparation.close())
+  for (const entry of endpoints.providers) {
+    const provider =
+      entry.kind === 'reference'
+        ? reference
+        : createRemoteProvider(entry, { database, prepare: preparation.prepare, pseudonymKey })
+    providers.set(entry.name, provider)
     if (provider !== reference) undo.push(() => provider.close())
   }
   const deliverers = new Map(
@@ -170,18 +177,6 @@ async function pipelineContext(
     softwareVersion: packageVersion,
     log,
   }
-}
-
-function remoteProvider(settings: Extract<ProviderSettings, { kind: 'imaging-rest' }>, pseudonymKey: string): Provider {
-  const { apiKey, model, requestsPerMinute, labels, price: _, ...rest } = settings
-  return imagingRestProvider({
-    ...rest,
-    ...(apiKey ? { apiKey: resolveSecret(apiKey) } : {}),
-    ...(model ? { model } : {}),
-    ...(requestsPerMinute ? { requestsPerMinute } : {}),
-    labels: labels ?? defaultLabels,
-    pseudonymKey,
-  })
 }
 
 /** A value of this installation: made once for each database, and from then on the same. */

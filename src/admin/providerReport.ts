@@ -1,5 +1,5 @@
 import type { Queryable } from '../platform/database.js'
-import type { ProviderSettings } from '../platform/endpoints.js'
+import type { ProviderSettings } from '../platform/providerSettings.js'
 import { type Share, shareOf } from './verdicts.js'
 
 /** How a provider did in one role over some days. */
@@ -65,7 +65,7 @@ export async function providerReports(
   return rows.map(row => {
     const judged = verdicts.find(entry => entry.provider === row.provider && entry.arm === row.arm)
     const settings = providers.find(entry => entry.name === row.provider)
-    const price = settings?.kind === 'imaging-rest' ? settings.price : undefined
+    const price = settings && settings.kind !== 'reference' ? settings.price : undefined
     return {
       ...row,
       errorRate: row.failed / row.analyses,

@@ -4,6 +4,8 @@ import type { NormalizedStudy } from './normalizedStudy.js'
 /** Something that analyses studies: the embedded analyser, or a client of a remote one. */
 export interface Provider {
   readonly name: string
+  /** Asked before a study is prepared. @throws ProviderProblem if it is known to be away */
+  ready?(): Promise<void>
   /**
    * @param signal aborted when nobody waits for the answer any more
    * @returns findings, whose status says whether anything was looked for, and whether all of it could be looked at
@@ -23,11 +25,19 @@ export interface Analysis {
 /** An analysis that failed. `retryable` tells whether the same call may succeed later. */
 export class ProviderProblem extends Error {
   readonly code = 'PROVIDER'
+  /** The provider is away: worth another try in so many seconds. */
+  awayForSeconds?: number
   constructor(
     message: string,
     readonly retryable: boolean,
     options?: ErrorOptions,
   ) {
     super(message, options)
+  }
+
+  static away(message: string, seconds: number): ProviderProblem {
+    const problem = new ProviderProblem(message, true)
+    problem.awayForSeconds = seconds
+    return problem
   }
 }

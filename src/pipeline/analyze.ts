@@ -5,9 +5,11 @@ import { type Analysis, ProviderProblem } from '../analysis/provider.js'
 import { addEvent, addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
-import type { ProviderSettings, Route } from '../platform/endpoints.js'
+import type { Route } from '../platform/endpoints.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import type { Log } from '../platform/log.js'
+import type { ProviderSettings } from '../platform/providerSettings.js'
+import { checkBudget } from './budget.js'
 import { noteOutcome } from './canary.js'
 import { analysisQueue, type PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
@@ -36,11 +38,17 @@ export async function analyze(
   let undecodable: string | undefined
   try {
     const settings = context.endpoints.providers.find(p => p.name === name)
+    await checkBudget(database, settings, job.log)
+    await context.providers.get(name)?.ready?.()
     const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
     undecodable = namesOfUndecodable(normalized)
     analysis = await callProvider(name, normalized, deadlineOf(settings), context)
   } catch (error) {
     const problem = error as Error
+    if (problem instanceof ProviderProblem && problem.awayForSeconds !== undefined) {
+      const settings = context.endpoints.providers.find(p => p.name === name)
+      if (await putOff(study, revision, rows[0]!, problem, settings, job, context)) return
+    }
     // Pixels that cannot be decoded are so for every provider; whatever else is wrong with one may not be with the next.
     if (
       problem instanceof ProviderProblem &&
@@ -69,7 +77,8 @@ export async function analyze(
 
 /** Seconds that the whole analysis of a study may take. */
 export function deadlineOf(settings: ProviderSettings | undefined): number {
-  return settings?.kind === 'imaging-rest' ? settings.deadlineSeconds : (settings?.timeoutSeconds ?? 600)
+  if (!settings) return 600
+  return settings.kind === 'reference' ? settings.timeoutSeconds : settings.deadlineSeconds
 }
 
 export async function callProvider(
@@ -133,7 +142,7 @@ async function conclude(
     const current = await findRevision(tx, study, revision, true)
     if (current?.state !== 'analyzing') return // superseded, or concluded by another worker
     await tx.query(
-      `update analysis set status = $3, findings = $4, requests = $5, units = $6, error = null, finished_at = now()
+      `update analysis set status = $3, findings = $4, requests = $5, units = $6, error = null, waiting_since = null, finished_at = now()
         where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
       [study, revision, findings.status, JSON.stringify(findings), usage?.requests ?? null, usage?.units ?? null],
     )
@@ -176,9 +185,8 @@ async function takenOver(
 ): Promise<boolean> {
   const route = endpoints.routes.find(entry => entry.name === name)
   if (!route) return false
-  const order = [route.analysis.primary, ...route.analysis.fallback]
-  const next = choice === 'canary' ? route.analysis.primary : order[order.indexOf(provider) + 1]
-  if (!next || next === provider) return false
+  const next = nextProvider(route, { route: name, choice, provider })
+  if (!next) return false
   await transaction(database, async tx => {
     await tx.query(
       `update analysis set provider = $3, choice = 'primary' where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
@@ -195,10 +203,63 @@ async function takenOver(
       tx,
       'analyze',
       { study, revision },
-      { key: `analyze:${study}:${revision}:${next}`, queue: analysisQueue(study) },
+      { key: `analyze:${study}:${revision}:${next}`, queue: analysisQueue(next, study) },
     )
   })
   return true
+}
+
+/**
+ * The provider is away, and no other can take the study over: it waits, and is tried again when the provider may be back. Studies come back one after
+ * another, spread over some time, so that a provider that has just come up is not overrun.
+ * @returns whether it waits
+ */
+async function putOff(
+  study: string,
+  revision: number,
+  analysis: AnalysisToRun,
+  problem: ProviderProblem,
+  settings: ProviderSettings | undefined,
+  job: JobContext,
+  { database, endpoints }: PipelineContext,
+): Promise<boolean> {
+  const route = endpoints.routes.find(entry => entry.name === analysis.route)
+  if (!settings || settings.kind === 'reference' || (route && nextProvider(route, analysis))) return false
+  const { rows } = await database.query<{ waiting: number | null }>(
+    `update analysis set waiting_since = coalesce(waiting_since, now()) where study_instance_uid = $1 and revision = $2 and arm = 'primary'
+     returning extract(epoch from now() - waiting_since)::float8 waiting`,
+    [study, revision],
+  )
+  const waited = rows[0]?.waiting ?? 0
+  if (waited > settings.waitHours * 3600) return false
+  const spread = Math.min(600, Math.max(settings.breaker.openSeconds, waited / 4))
+  const seconds = (problem.awayForSeconds ?? 0) + Math.random() * spread
+  await transaction(database, async tx => {
+    if (waited === 0)
+      await addEvent(tx, study, revision, 'waiting for the provider', {
+        provider: analysis.provider,
+        reason: problem.message,
+      })
+    await addJob(
+      tx,
+      'analyze',
+      { study, revision },
+      {
+        // Not under the key of this job, which is still there.
+        key: `analyze:${study}:${revision}:waiting:${job.jobId}`,
+        queue: analysisQueue(analysis.provider, study),
+        runAt: new Date(Date.now() + seconds * 1000),
+      },
+    )
+  })
+  if (waited === 0) job.log.warn('the study waits for its provider', { revision, provider: analysis.provider })
+  return true
+}
+
+function nextProvider({ analysis }: Route, { choice, provider }: AnalysisToRun): string | undefined {
+  const order = [analysis.primary, ...analysis.fallback]
+  const next = choice === 'canary' ? analysis.primary : order[order.indexOf(provider) + 1]
+  return next === provider ? undefined : next
 }
 
 /** The analysis failed for good: the study ends so, after a report of it if the route wants one. */

@@ -24,14 +24,16 @@ export interface PipelineContext {
   log: Log
 }
 
-/** Analyses run in so many lanes; those of one lane one after another. */
+/** Analyses by one provider run in so many lanes; those of one lane one after another. */
 const analysisLanes = 2
 
-/** Queue of a study's analysis, so that a few long ones do not take all workers from receiving and delivering. */
-export function analysisQueue(study: string): string {
+/**
+ * Queue of a study's analysis, so that a few long ones do not take all workers from receiving and delivering, and a slow provider holds up no other.
+ */
+export function analysisQueue(provider: string, study: string): string {
   let sum = 0
   for (const character of study) sum = (sum * 31 + character.charCodeAt(0)) >>> 0
-  return `analyze:${sum % analysisLanes}`
+  return `analyze:${provider}:${sum % analysisLanes}`
 }
 
 /** Queue of deliveries to a destination: one that does not answer holds up no other. */

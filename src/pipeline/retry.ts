@@ -42,17 +42,18 @@ export async function retryStudy(database: Database, study: string): Promise<Ret
   return transaction(database, async tx => {
     const { revision, state } = (await findRevision(tx, study, undefined, true))!
     if (state !== 'failed') return 'not-failed'
-    const { rowCount } = await tx.query(
-      `update analysis set status = 'running', error = null where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+    const { rows: analyses } = await tx.query<{ provider: string }>(
+      `update analysis set status = 'running', error = null, waiting_since = null
+        where study_instance_uid = $1 and revision = $2 and arm = 'primary' returning provider`,
       [study, revision],
     )
-    if (!rowCount) return 'not-failed' // it never got to an analysis: an inconsistent study
+    if (!analyses[0]) return 'not-failed' // it never got to an analysis: an inconsistent study
     await changeState(tx, study, revision, 'settled', { reason: 'taken up again' })
     await addJob(
       tx,
       'analyze',
       { study, revision },
-      { key: `analyze:${study}:${revision}`, queue: analysisQueue(study) },
+      { key: `analyze:${study}:${revision}`, queue: analysisQueue(analyses[0].provider, study) },
     )
     return 'queued'
   })

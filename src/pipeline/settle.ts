@@ -39,7 +39,7 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
       tx,
       'analyze',
       { study, revision },
-      { key: `analyze:${study}:${revision}`, queue: analysisQueue(study) },
+      { key: `analyze:${study}:${revision}`, queue: analysisQueue(chosen.provider, study) },
     )
   })
 }

@@ -8,6 +8,7 @@ import type { Queryable, Transaction } from '../platform/database.js'
 import type { Route } from '../platform/endpoints.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import { callProvider, deadlineOf } from './analyze.js'
+import { checkBudget } from './budget.js'
 import type { PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
 import { geometryIn } from './priorExamination.js'
@@ -61,6 +62,8 @@ export async function shadow(
     [study, revision, armOf(name)],
   )
   try {
+    await checkBudget(database, settings, job.log)
+    await context.providers.get(name)?.ready?.()
     const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
     const analysis = await callProvider(name, normalized, deadlineOf(settings), context)
     await finish(analysis.findings.status, analysis, null)

@@ -1,64 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { secretReference } from './secret.js'
+import { concept, httpUrl, name, provider, secret } from './providerSettings.js'
 import { SettingsError } from './settings.js'
 import { parseYaml, YamlProblem } from './yaml.js'
 
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected letters, digits, dot, dash or underscore')
-const secret = z
-  .string()
-  .regex(secretReference, 'expected a reference, env:NAME or file:/path, never the secret itself')
-const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address' })
-
-const concept = z.strictObject({
-  scheme: z.string().min(1).max(16),
-  value: z.string().min(1).max(64),
-  meaning: z.string().min(1).max(64),
-})
-
 const source = z.strictObject({ name, stow: z.strictObject({ token: secret }) })
-
-/** Private elements of these creators are shown to the provider; all others are dropped. */
-const privateCreators = z.array(z.string().min(1)).default([])
-
-const provider = z.discriminatedUnion(
-  'kind',
-  [
-    z.strictObject({
-      name,
-      kind: z.literal('reference'),
-      timeoutSeconds: z.number().positive().default(600),
-      privateCreators,
-    }),
-    z.strictObject({
-      name,
-      kind: z.literal('imaging-rest'),
-      baseUrl: httpUrl.transform(url => url.replace(/\/+$/, '')),
-      apiKey: secret.optional(),
-      model: z.string().min(1).optional(),
-      /** Of one request. */
-      timeoutSeconds: z.number().positive().default(30),
-      /** Of the whole study: then it counts as failed and may be tried again. */
-      deadlineSeconds: z.number().positive().default(1800),
-      /** How often an image that has no result is asked for again. */
-      maxRetries: z.number().int().min(0).max(100).default(8),
-      concurrency: z.number().int().min(1).max(1000).default(10),
-      requestsPerMinute: z.number().positive().optional(),
-      /** Images of one request. */
-      chunk: z.number().int().min(1).max(1000).default(50),
-      /** `basic`: no attribute that may name the patient is sent, and no image whose pixels may. */
-      deidentify: z.enum(['basic', 'none']).default('basic'),
-      /** What its units cost. */
-      price: z
-        .strictObject({ perMillionUnits: z.number().min(0), currency: z.string().regex(/^[A-Z]{3}$/) })
-        .optional(),
-      /** The codes that the provider's words stand for. */
-      labels: z.record(z.string().min(1), concept).optional(),
-      privateCreators,
-    }),
-  ],
-  { error: 'expected a kind: reference or imaging-rest' },
-)
 
 /** How results are written for a destination. */
 const format = z.strictObject({
@@ -160,6 +106,10 @@ const endpointsSchema = z
         seen.add(entry.name)
       }
     }
+    for (const [index, entry] of document.providers.entries()) {
+      if (entry.kind !== 'reference' && entry.budget && !entry.price)
+        context.addIssue({ code: 'custom', path: ['providers', index, 'budget'], message: 'a budget needs a price' })
+    }
     const providers = new Set(['reference', ...document.providers.map(p => p.name)])
     const destinations = new Set(document.destinations.map(d => d.name))
     for (const [index, entry] of (document.routes ?? []).entries()) {
@@ -192,7 +142,6 @@ type ParsedEndpoints = z.infer<typeof endpointsSchema>
 export type Destination = ParsedEndpoints['destinations'][number]
 export type StowDestination = Extract<Destination, { stow: unknown }>
 export type Route = NonNullable<ParsedEndpoints['routes']>[number]
-export type ProviderSettings = ParsedEndpoints['providers'][number]
 export type Source = ParsedEndpoints['sources'][number]
 /** Who may push, what analyses, where results go. `routes` always holds at least the default when none was written. */
 export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }

@@ -16,6 +16,7 @@ export interface JobPayloads {
 export type JobName = keyof JobPayloads
 
 export interface JobContext {
+  jobId: string
   /** 1 for the first try. */
   attempt: number
   lastAttempt: boolean
@@ -60,7 +61,7 @@ export async function startJobs(
   tasks: Tasks,
   liveness: NodeLiveness,
   log: Log,
-  concurrency = 10,
+  concurrency: number,
 ): Promise<() => Promise<void>> {
   const events = new EventEmitter() as WorkerEvents
   events.on('worker:create', ({ worker }) => liveness.registerWorker(worker.workerId))
@@ -74,11 +75,11 @@ export async function startJobs(
     taskList: Object.fromEntries(
       Object.entries(tasks).map(([name, task]) => [
         name,
-        async (payload: unknown, helpers: { job: { attempts: number; max_attempts: number } }) => {
-          const { attempts, max_attempts } = helpers.job
+        async (payload: unknown, helpers: { job: { id: string; attempts: number; max_attempts: number } }) => {
+          const { id: jobId, attempts, max_attempts } = helpers.job
           const study = (payload as { study?: string }).study
           const jobLog = log.child({ job: name, ...(study ? { study } : {}) })
-          const context = { attempt: attempts, lastAttempt: attempts >= max_attempts, log: jobLog }
+          const context = { jobId, attempt: attempts, lastAttempt: attempts >= max_attempts, log: jobLog }
           try {
             await (task as (p: unknown, c: JobContext) => Promise<void>)(payload, context)
           } catch (error) {

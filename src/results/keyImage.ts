@@ -1,6 +1,6 @@
 import type { NormalizedImage } from '../analysis/normalizedStudy.js'
-import { numberOf, textOf } from '../dicom/dicomJson.js'
-import { macroOf } from '../dicom/functionalGroups.js'
+import { textOf } from '../dicom/dicomJson.js'
+import { greyLevels, windowOf } from '../pixels/greyLevels.js'
 import { drawText, glyphHeight, glyphWidth } from './bitmapFont.js'
 
 export interface KeyImage {
@@ -44,16 +44,13 @@ interface DrawnImage {
 export async function imageToDraw(image: NormalizedImage): Promise<DrawnImage> {
   const { rows, columns, rescale, header, frame } = image
   const { samples, photometric } = await image.pixels()
-  const voi = macroOf(header, frame - 1, '00289132')
-  const [center, width] = [numberOf(voi, '00281050'), numberOf(voi, '00281051')]
-  const window = center !== undefined && width !== undefined && width >= 1 ? { center, width } : undefined
   return {
     rows,
     columns,
     samples,
     photometric,
     rescale,
-    window,
+    window: windowOf(header, frame - 1),
     inverted: textOf(header, '00280004') === 'MONOCHROME1',
   }
 }
@@ -114,7 +111,7 @@ type SetPixel = (x: number, y: number, colour: readonly [number, number, number]
 function paint(rgb: Uint8Array, width: number, scale: number, image: DrawnImage): void {
   const { samples, photometric } = image
   const colour = photometric === 'RGB'
-  const grey = colour ? undefined : greyOf(image)
+  const grey = colour ? undefined : greyLevels(image)
   for (let y = 0; y < image.rows * scale; y++) {
     for (let x = 0; x < width; x++) {
       const pixel = Math.floor(y / scale) * image.columns + Math.floor(x / scale)
@@ -144,26 +141,6 @@ function overlay(
       for (const [c, wave] of [level, 1 - Math.abs(2 * level - 1), 1 - level].entries())
         rgb[at + c] = rgb[at + c]! * (1 - alpha) + 255 * wave * alpha
     }
-  }
-}
-
-/** Grey levels by the image's window (PS3.3 C.11.2.1.2), or, without one, over the range of its samples. */
-function greyOf({ samples, rescale, window, inverted }: DrawnImage): (sample: number) => number {
-  let { center, width } = window ?? { center: 0, width: 0 }
-  if (!window) {
-    let [lowest, highest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
-    for (let i = 0; i < samples.length; i++) {
-      const value = samples[i]! * rescale.slope + rescale.intercept
-      lowest = Math.min(lowest, value)
-      highest = Math.max(highest, value)
-    }
-    center = (lowest + highest) / 2
-    width = Math.max(1, highest - lowest)
-  }
-  return sample => {
-    const level = ((sample * rescale.slope + rescale.intercept - center) / width + 0.5) * 255
-    const clamped = level < 0 ? 0 : Math.min(255, level)
-    return inverted ? 255 - clamped : clamped
   }
 }
 

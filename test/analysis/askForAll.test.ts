@@ -1,7 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { askForAll, RequestFailed } from '../../src/analysis/calling/askForAll.js'
-import { Gate, GateClosed } from '../../src/analysis/calling/gate.js'
 
 /** Numbers that only look random: the same in every run. */
 function seeded(seed: number): () => number {
@@ -81,72 +79,29 @@ describe('every item is accounted for', () => {
   })
 })
 
-describe('the gate to a provider', () => {
-  const signal = new AbortController().signal
-  const failure = () => true
-
-  test('lets so many in at a time', async () => {
-    const gate = new Gate({ concurrency: 3 })
-    let [now, most] = [0, 0]
-    await Promise.all(
-      Array.from({ length: 12 }, () =>
-        gate.run(
-          async () => {
-            most = Math.max(most, ++now)
-            await sleep(5)
-            now--
-          },
-          failure,
-          signal,
-        ),
-      ),
-    )
-    expect(most).toBe(3)
-  })
-
-  test('spreads starts over the minute, and waits when it is asked to', async () => {
-    const gate = new Gate({ concurrency: 10, requestsPerMinute: 1200 }) // one in 50 ms
-    const starts: number[] = []
-    const call = () => gate.run(async () => void starts.push(performance.now()), failure, signal)
-    await Promise.all([call(), call(), call()])
-    expect(starts[2]! - starts[0]!).toBeGreaterThanOrEqual(95)
-    gate.pause(0.2)
-    const before = performance.now()
-    await call()
-    expect(performance.now() - before).toBeGreaterThanOrEqual(180)
-  })
-
-  test('closes after failures in a row, lets one probe through, and opens again when it succeeds', async () => {
-    const gate = new Gate({ concurrency: 10, failuresToOpen: 3, openSeconds: 0.1 })
-    const fail = () => gate.run(() => Promise.reject(new Error('503')), failure, signal)
-    for (let i = 0; i < 3; i++) await expect(fail()).rejects.toThrow('503')
-    expect(gate.state).toBe('open')
-    await expect(fail()).rejects.toThrow(GateClosed)
-    await sleep(120)
+describe('a provider that is left alone', () => {
+  test('is waited for, and what was not sent does not count as asked', async () => {
     let calls = 0
-    const probe = () =>
-      gate.run(
-        async () => {
-          calls++
-          await sleep(20)
-        },
-        failure,
-        signal,
-      )
-    const outcomes = await Promise.allSettled([probe(), probe(), probe()])
-    expect([calls, outcomes.filter(outcome => outcome.status === 'fulfilled').length]).toEqual([1, 1])
-    expect(gate.state).toBe('closed')
+    const { results, requests } = await askForAll(
+      4,
+      async indices => {
+        if (++calls === 2) throw new RequestFailed('left alone', 0.01, 'not-sent')
+        return new Map(indices.map(i => [i, i] as const))
+      },
+      { ...options, maxAsks: 1, chunk: 2, concurrency: 1 },
+    )
+    expect([results.size, requests]).toEqual([4, 2])
   })
 
-  test('a refusal that is the caller’s fault does not close it', async () => {
-    const gate = new Gate({ concurrency: 1, failuresToOpen: 1 })
-    await expect(
-      gate.run(
-        () => Promise.reject(new Error('400')),
-        () => false,
-        signal,
-      ),
-    ).rejects.toThrow('400')
-    expect(gate.state).toBe('closed')
+  test('for longer than an analysis waits puts the study off', async () => {
+    const asked = askForAll(
+      4,
+      async ([first]) => {
+        if (first === 0) return new Map([[0, 0] as const])
+        throw new RequestFailed('left alone', 61, 'not-sent')
+      },
+      { ...options, chunk: 1, concurrency: 1 },
+    )
+    await expect(asked).rejects.toMatchObject({ awayForSeconds: 61, retryable: true })
   })
 })

@@ -1,6 +1,7 @@
 // A fake of a remote medical-imaging provider, which misbehaves on demand: node test/fakes/imagingProvider.mjs [PORT], or npm run fake-provider.
 //
-// It answers POST /medical-imaging/batch as docs/providers/imaging-rest.md says, and GET /health. It finds what it is told to find; it knows nothing of images.
+// It answers as docs/providers/ says: POST /medical-imaging/batch and /analyze, POST /chat/completions, POST /v2/models/fake/infer, and their health checks. It finds what it
+// is told to find; it knows nothing of images.
 // PUT /behaviour with JSON changes it; GET /log tells what it was asked, DELETE /log forgets it. Behaviour:
 //   latency       ms before an answer
 //   drop          share of the images that are silently left out of an answer
@@ -16,6 +17,12 @@
 //   version       of the model
 //   findings      of each image: a list, or { "INDEX": [...] }
 //   outside       findings lie outside of the image
+//   later         202, and the answer so many ms later at another address (batch, analyze)
+//   slowBody      ms between the beginning and the rest of an answer
+//   vendor        the field names of a vendor that has its own (batch)
+//   heatmaps      with the results (batch, analyze)
+//   cutOff        chat answers about more images than that end early
+//   score         of each image (infer)
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -60,24 +67,157 @@ async function answer(req, res) {
     if (req.method === 'DELETE') log = []
     return json(res, 200, told)
   }
-  if (req.url === '/health') return json(res, 200, { status: 'ok', models: ['fake'] })
-  if (req.url !== '/medical-imaging/batch' || req.method !== 'POST')
-    return json(res, 404, { error: 'no such resource' })
-  return batch(req, res, body)
+  if (req.url === '/health') return json(res, 200, { status: behaviour.health ?? 'ok', models: ['fake'] })
+  if (req.url === '/models') return json(res, 200, { data: [{ id: 'fake' }] })
+  if (req.url === '/v2/models/fake/ready') return json(res, 200, {})
+  if (req.url.startsWith('/jobs/')) return job(req, res)
+  const wire = wires.find(({ path }) => path.test(req.url))
+  if (!wire || req.method !== 'POST') return json(res, 404, { error: 'no such resource' })
+  return analyze(req, res, body, wire)
 }
 
-async function batch(req, res, body) {
+/** How a request names its images, and how an answer is written: the rest is the same for all wire formats. */
+const wires = [
+  {
+    path: /^\/medical-imaging\/(batch|analyze)$/,
+    async read(req, body) {
+      const form = await new Response(body, { headers: { 'Content-Type': req.headers['content-type'] } }).formData()
+      const request = JSON.parse(await form.get('request').text())
+      for (const image of request.images) {
+        const bytes = Buffer.from(await form.get(image.part).arrayBuffer())
+        const expected = image.rows * image.columns * image.samples_per_pixel * image.bytes_per_sample
+        if (image.format === 'png') {
+          if (bytes.toString('latin1', 1, 4) !== 'PNG' || bytes.readUInt32BE(16) !== image.columns)
+            throw new Error(`image ${image.index} is no PNG of ${image.columns} columns`)
+        } else if (bytes.length !== expected)
+          throw new Error(`image ${image.index} has ${bytes.length} bytes, not ${expected}`)
+      }
+      return request
+    },
+    write(req, results, { images }) {
+      const model = { name: 'Fake Detector', version: behaviour.version, manufacturer: 'Fake Inc' }
+      const usage = { units: images.length }
+      if (behaviour.vendor)
+        // Field names of a vendor that has its own.
+        return {
+          ai: { product: model.name, release: behaviour.version },
+          billing: { images: images.length },
+          data: results.map(({ index, error, findings = [] }) => ({
+            image_no: index,
+            ...(error ? { failure: error } : {}),
+            objects: findings.map(({ label, confidence, box }) => ({
+              class: { nodule: 7, lesion: 8 }[label] ?? label,
+              score: confidence === undefined ? undefined : confidence * 100,
+              ...(box ? { rect: { x: box[0], y: box[1], w: box[2] - box[0], h: box[3] - box[1] } } : {}),
+            })),
+          })),
+        }
+      if (req.url.endsWith('/analyze')) return { model, usage, ...(results[0] ?? { error: 'inference failed' }) }
+      return { model, usage, results }
+    },
+  },
+  {
+    path: /^\/chat\/completions$/,
+    async read(_req, body) {
+      const request = JSON.parse(body.toString())
+      const parts = request.messages.at(-1).content
+      const images = []
+      for (let i = 0; i < parts.length; i += 2) {
+        const [, index, columns, rows] = /index (\d+): .*, (\d+) columns, (\d+) rows/.exec(parts[i].text)
+        const png = Buffer.from(parts[i + 1].image_url.url.split(',')[1], 'base64')
+        if (png.readUInt32BE(16) !== Number(columns) || png.readUInt32BE(20) !== Number(rows))
+          throw new Error(`picture ${index} is not of the size that it is said to be`)
+        images.push({ index: Number(index), columns: Number(columns), rows: Number(rows) })
+      }
+      return { ...request, images }
+    },
+    write(_req, results, { images, model }) {
+      const told = results
+        .filter(({ error }) => !error)
+        .map(({ index, findings }) => ({
+          index,
+          findings: findings.map(({ label, lesion = null, confidence = 0.5, box = null, laterality = null }) => ({
+            label,
+            lesion,
+            confidence,
+            box,
+            laterality,
+          })),
+        }))
+      return {
+        model: `${model}-${behaviour.version}`,
+        choices: [
+          {
+            finish_reason: behaviour.cutOff && images.length > behaviour.cutOff ? 'length' : 'stop',
+            message: { role: 'assistant', content: JSON.stringify({ images: told }), refusal: behaviour.refusal },
+          },
+        ],
+        usage: { total_tokens: 100 * images.length },
+      }
+    },
+  },
+  {
+    path: /^\/v2\/models\/fake(\/versions\/\w+)?\/infer$/,
+    async read(req, body) {
+      const length = Number(req.headers['inference-header-content-length'])
+      const { inputs, outputs } = JSON.parse(body.toString('utf8', 0, length))
+      const [input] = inputs
+      const [count, channels, rows, columns] = input.shape
+      if (body.length - length !== count * channels * rows * columns * 4)
+        throw new Error('the tensor is of another size')
+      const first = body.readFloatLE(length)
+      return { outputs, images: Array.from({ length: count }, (_, index) => ({ index, rows, columns })), first }
+    },
+    write(_req, results, { outputs, images }) {
+      const count = images.length - (results.length < images.length ? 1 : 0)
+      const boxes = 3
+      const content = {
+        scores: { shape: [count, 2], values: image => [image?.score ?? 0, 0] },
+        boxes: {
+          shape: [count, boxes, 4],
+          values: image => Array.from({ length: boxes }, (_, k) => image?.findings[k]?.box ?? [0, 0, 1, 1]).flat(),
+        },
+        box_scores: {
+          shape: [count, boxes],
+          values: image =>
+            Array.from({ length: boxes }, (_, k) => (image?.findings[k] ? (image.findings[k].confidence ?? 0.9) : 0)),
+        },
+      }
+      const tensors = outputs.map(({ name }) => {
+        const values = Array.from({ length: count }, (_, n) => content[name].values(results[n])).flat()
+        return { name, shape: content[name].shape, bytes: Buffer.from(Float32Array.from(values).buffer) }
+      })
+      const header = Buffer.from(
+        JSON.stringify({
+          model_name: 'fake',
+          model_version: behaviour.version,
+          outputs: tensors.map(({ name, shape, bytes }) => ({
+            name,
+            datatype: 'FP32',
+            shape,
+            parameters: { binary_data_size: bytes.length },
+          })),
+        }),
+      )
+      return { length: header.length, bytes: Buffer.concat([header, ...tensors.map(({ bytes }) => bytes)]) }
+    },
+  },
+]
+
+async function analyze(req, res, body, wire) {
   const entry = {
     at: Date.now(),
+    path: req.url,
     bytes: body.length,
     authorization: req.headers.authorization,
     key: req.headers['idempotency-key'],
   }
   log.push(entry)
   if (behaviour.keepBodies) entry.body = body.toString('base64')
-  const form = await new Response(body, { headers: { 'Content-Type': req.headers['content-type'] } }).formData()
-  const { images, study } = JSON.parse(await form.get('request').text())
+  const request = await wire.read(req, body)
+  const { images, study } = request
   entry.study = study
+  entry.first = request.first
   entry.images = images.map(image => image.index)
   if (random() < behaviour.reset) return req.socket.destroy()
   if (behaviour.latency) await sleep(behaviour.latency)
@@ -101,19 +241,51 @@ async function batch(req, res, body) {
   if (behaviour.maxImages && images.length > behaviour.maxImages) return json(res, 413, { error: 'too many images' })
   const results = []
   for (const image of images) {
-    const expected = image.rows * image.columns * image.samples_per_pixel * image.bytes_per_sample
-    if (form.get(image.part).size !== expected)
-      throw new Error(`image ${image.index} has ${form.get(image.part).size} bytes, not ${expected}`)
     if (random() < behaviour.drop) continue
     if (random() < behaviour.failImages) results.push({ index: image.index, error: 'inference failed' })
-    else results.push({ index: behaviour.foreign ? image.index + 100_000 : image.index, findings: found(image) })
+    else
+      results.push({
+        index: behaviour.foreign ? image.index + 100_000 : image.index,
+        findings: found(image),
+        ...(behaviour.heatmaps ? { heatmap: heatmapOf(image) } : {}),
+        score: behaviour.score,
+      })
   }
   entry.answered = results.length
-  return json(res, 200, {
-    model: { name: 'Fake Detector', version: behaviour.version, manufacturer: 'Fake Inc' },
-    usage: { units: images.length },
-    results,
-  })
+  const written = wire.write(req, results, request)
+  if (written.bytes)
+    return res
+      .writeHead(200, {
+        'Content-Type': 'application/octet-stream',
+        'Inference-Header-Content-Length': String(written.length),
+      })
+      .end(written.bytes)
+  if (behaviour.slowBody) {
+    const text = JSON.stringify(written)
+    res.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': String(text.length) })
+    res.write(text.slice(0, 10))
+    await sleep(behaviour.slowBody)
+    return res.end(text.slice(10))
+  }
+  if (behaviour.later) {
+    jobs.set(String(jobs.size + 1), { at: Date.now() + behaviour.later, written })
+    return json(res, 202, { status: 'queued', status_url: `/jobs/${jobs.size}` }, { 'Retry-After': '0' })
+  }
+  return json(res, 200, written)
+}
+
+/** Answers that take longer than a request. */
+const jobs = new Map()
+function job(req, res) {
+  const { at, written } = jobs.get(req.url.split('/').at(-1)) ?? {}
+  if (!written) return json(res, 404, { error: 'no such job' })
+  if (Date.now() < at) return json(res, 202, { status: 'running', status_url: req.url })
+  return json(res, 200, written)
+}
+
+function heatmapOf({ rows, columns }) {
+  const values = Float32Array.from({ length: rows * columns }, (_, i) => i / (rows * columns))
+  return { label: 'Saliency', rows, columns, values: Buffer.from(values.buffer).toString('base64') }
 }
 
 function found(image) {

@@ -81,8 +81,8 @@ describe('endpoints', () => {
     ],
     [
       'a kind of provider of a later version',
-      'providers: [{ name: a, kind: openai }]\n',
-      /expected a kind: reference or imaging-rest/,
+      'providers: [{ name: a, kind: later }]\n',
+      /expected a kind: reference, imaging-rest, openai or kserve/,
     ],
     [
       'the same name twice',

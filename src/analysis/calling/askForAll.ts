@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ProviderProblem } from '../provider.js'
 
 export interface AskOptions {
   /** Items of one request. */
@@ -22,8 +23,11 @@ export class RequestFailed extends Error {
   constructor(
     message: string,
     readonly retryAfterSeconds = 0,
-    /** `limited`: the provider is there, and asks for patience. `too-large`: smaller requests may succeed. `wrong`: the answer is not what was agreed. */
-    readonly kind: 'away' | 'limited' | 'too-large' | 'wrong' = 'away',
+    /**
+     * `limited`: the provider is there, and asks for patience. `too-large`: smaller requests may succeed. `wrong`: the answer is not what was agreed.
+     * `not-sent`: the provider is left alone, and has not been asked.
+     */
+    readonly kind: 'away' | 'limited' | 'too-large' | 'wrong' | 'not-sent' = 'away',
   ) {
     super(message)
   }
@@ -45,6 +49,8 @@ interface Wanted {
 
 /** After a request that failed, ms. */
 const failureBackoff = { first: 250, most: 30_000 }
+/** A provider that is left alone is waited for so long by an analysis that has some of its answers, ms; then, and without any, the study is put off. */
+const patienceWithResults = 60_000
 /** After an answer without the item: the provider is there, and its pace is kept by those who call. */
 const absenceBackoff = { first: 50, most: 1000 }
 
@@ -64,6 +70,7 @@ export async function askForAll<R>(
   let queue: Wanted[] = Array.from({ length: count }, (_, index) => ({ index, asks: 0, notBefore: 0, reason: '' }))
   let size = chunk
   let requests = 0
+  let aloneSince: number | undefined
   let changed: () => void = () => {}
   const running = new Set<Promise<void>>()
 
@@ -80,6 +87,7 @@ export async function askForAll<R>(
     requests++
     try {
       const answer = await ask(batch.map(wanted => wanted.index))
+      aloneSince = undefined
       for (const wanted of batch) {
         const result = answer.get(wanted.index)
         if (result === undefined) again(wanted, 'the provider left it out of its answer', absenceBackoff)
@@ -93,7 +101,18 @@ export async function askForAll<R>(
         queue.push(...batch) // not the items' fault
         return
       }
-      for (const wanted of batch) again(wanted, error.message, failureBackoff, error.retryAfterSeconds * 1000)
+      if (error.kind === 'not-sent') {
+        requests--
+        aloneSince ??= Date.now()
+        const wait = error.retryAfterSeconds * 1000
+        const patience = results.size > 0 ? patienceWithResults : 0 // what was answered is worth some waiting
+        if (Date.now() + wait - aloneSince > patience)
+          throw ProviderProblem.away(error.message, error.retryAfterSeconds)
+        for (const wanted of batch) queue.push({ ...wanted, notBefore: Date.now() + wait * (1 + random() / 4) })
+        return
+      }
+      const pause = error.kind === 'wrong' ? absenceBackoff : failureBackoff
+      for (const wanted of batch) again(wanted, error.message, pause, error.retryAfterSeconds * 1000)
     }
   }
 

@@ -1,13 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queryable } from '../../platform/database.js'
 
 export interface GateLimits {
-  /** Calls at the same time. */
+  /** Calls at the same time, by all nodes together. */
   concurrency: number
   /** Calls that may begin within a minute; undefined: as many as there are. */
-  requestsPerMinute?: number
+  requestsPerMinute?: number | undefined
+  /** Units that may be used within a minute; those of a call are known when it has ended, and put off the next. */
+  unitsPerMinute?: number | undefined
+  /** Time-out of one call, seconds: after it a call of a node that has died counts no more. */
+  timeoutSeconds: number
   /** So many failures in a row close the gate; after `openSeconds` one call may try whether it works again. */
-  failuresToOpen?: number
-  openSeconds?: number
+  failuresToOpen?: number | undefined
+  openSeconds?: number | undefined
 }
 
 /** The provider is believed to be away: nothing is sent until it has had time to come back. */
@@ -18,96 +23,109 @@ export class GateClosed extends Error {
 }
 
 /**
- * What all calls to one provider go through: so many at a time, so many a minute, none while it asked to be left alone (Retry-After), and none but a
- * probe after it failed several times in a row.
+ * What all calls to one provider go through, from all nodes on one database: so many at a time, so many a minute, none while it asked to be left alone
+ * (Retry-After), and none but a probe after it failed several times in a row.
  */
 export class Gate {
-  private running = 0
-  private readonly waiting: (() => void)[] = []
-  private nextStart = 0
-  private failures = 0
-  private openUntil = 0
-  private probing = false
+  /** Those who want to begin stand in line, so that a node asks for one call at a time. */
+  private line: Promise<unknown> = Promise.resolve()
+  private wake: () => void = () => {}
 
-  constructor(private readonly limits: GateLimits) {}
+  constructor(
+    private readonly database: Queryable,
+    private readonly provider: string,
+    private readonly limits: GateLimits,
+  ) {}
 
-  /** @throws GateClosed at once, without calling */
-  async run<T>(call: () => Promise<T>, isFailure: (error: unknown) => boolean, signal: AbortSignal): Promise<T> {
-    await this.enter(signal)
-    let probe = false
+  /**
+   * @param call gives what it got, and the units that it used
+   * @param isFailure whether an error is the provider's
+   * @throws GateClosed at once, without calling
+   */
+  async run<T>(
+    call: () => Promise<{ result: T; units?: number }>,
+    isFailure: (error: unknown) => boolean,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const id = await this.enter(signal)
+    let outcome: 'answered' | 'failed' | 'other' = 'other'
+    let used = 0
     try {
-      probe = this.admit()
-      await this.turn(signal)
-      const result = await call()
-      this.failures = 0
-      this.openUntil = 0
+      const { result, units = 0 } = await call()
+      outcome = 'answered'
+      used = units
       return result
     } catch (error) {
-      if (!(error instanceof GateClosed) && isFailure(error)) this.noteFailure()
+      if (isFailure(error)) outcome = 'failed'
       throw error
     } finally {
-      if (probe) this.probing = false
-      this.leave()
+      await this.leave(id, outcome, used)
     }
   }
 
   /** Nothing begins for so long: what Retry-After asks for. */
-  pause(seconds: number): void {
-    this.nextStart = Math.max(this.nextStart, Date.now() + seconds * 1000)
+  async pause(seconds: number): Promise<void> {
+    await this.database.query(
+      `update provider_gate set next_start = greatest(next_start, now() + make_interval(secs => $2)) where provider = $1`,
+      [this.provider, seconds],
+    )
   }
 
-  get state(): 'closed' | 'open' | 'half-open' {
-    if (this.openUntil === 0) return 'closed'
-    return Date.now() < this.openUntil ? 'open' : 'half-open'
+  /** Seconds for which the provider is left alone, 0 if it is not. */
+  async closedFor(): Promise<number> {
+    const { rows } = await this.database.query<{ left: number }>(
+      `select extract(epoch from open_until - clock_timestamp())::float8 "left" from provider_gate where provider = $1 and open_until is not null`,
+      [this.provider],
+    )
+    return Math.max(0, rows[0]?.left ?? 0)
   }
 
-  /** @returns whether this call is the one that tries */
-  private admit(): boolean {
-    if (this.state === 'closed') return false
-    if (this.state === 'open') throw new GateClosed((this.openUntil - Date.now()) / 1000)
-    if (this.probing) throw new GateClosed(1)
-    this.probing = true
-    return true
-  }
-
-  private noteFailure(): void {
-    this.failures++
-    if (this.failures >= (this.limits.failuresToOpen ?? 5))
-      this.openUntil = Date.now() + (this.limits.openSeconds ?? 30) * 1000
-  }
-
-  private async enter(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
-    if (this.running < this.limits.concurrency) {
-      this.running++
-      return
+  private async enter(signal: AbortSignal): Promise<number> {
+    const turn = this.line.then(() => this.begin(signal))
+    this.line = turn.catch(() => {})
+    const { call, wait } = await turn
+    try {
+      if (wait > 0) await sleep(wait * 1000, undefined, { signal })
+      return call
+    } catch (error) {
+      await this.leave(call, 'other', 0)
+      throw error
     }
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = () => {
-        this.waiting.splice(this.waiting.indexOf(go), 1)
-        reject(signal.reason)
-      }
-      const go = () => {
-        signal.removeEventListener('abort', onAbort)
-        resolve()
-      }
-      this.waiting.push(go)
-      signal.addEventListener('abort', onAbort, { once: true })
-    })
   }
 
-  private leave(): void {
-    const next = this.waiting.shift()
-    if (next) next()
-    else this.running--
+  private async begin(signal: AbortSignal): Promise<{ call: number; wait: number }> {
+    const { concurrency, requestsPerMinute, timeoutSeconds } = this.limits
+    for (;;) {
+      signal.throwIfAborted()
+      const { rows } = await this.database.query<{ call: number | null; wait_seconds: number; away: boolean }>(
+        'select * from begin_call($1, $2, $3, $4)',
+        [this.provider, concurrency, requestsPerMinute ? 60 / requestsPerMinute : 0, timeoutSeconds * 2 + 5],
+      )
+      const { call, wait_seconds: wait, away } = rows[0]!
+      if (call !== null) return { call, wait }
+      if (away) throw new GateClosed(wait)
+      // One of this node's own calls ends, or one of another's.
+      const stop = new AbortController()
+      await Promise.race([
+        new Promise<void>(resolve => {
+          this.wake = resolve
+        }),
+        sleep(wait * 1000, undefined, { signal: AbortSignal.any([signal, stop.signal]) }).catch(() => {}),
+      ])
+      stop.abort()
+    }
   }
 
-  /** Starts are spread evenly: a provider that counts by the second is not hit by a minute's worth at once. */
-  private async turn(signal: AbortSignal): Promise<void> {
-    const { requestsPerMinute } = this.limits
-    const now = Date.now()
-    const start = Math.max(now, this.nextStart)
-    if (requestsPerMinute) this.nextStart = start + 60_000 / requestsPerMinute
-    if (start > now) await sleep(start - now, undefined, { signal })
+  private async leave(call: number, outcome: 'answered' | 'failed' | 'other', units: number): Promise<void> {
+    const { unitsPerMinute, failuresToOpen = 5, openSeconds = 30 } = this.limits
+    await this.database.query('select end_call($1, $2, $3, $4, $5, $6)', [
+      call,
+      this.provider,
+      outcome,
+      unitsPerMinute ? (units * 60) / unitsPerMinute : 0,
+      failuresToOpen,
+      openSeconds,
+    ])
+    this.wake()
   }
 }

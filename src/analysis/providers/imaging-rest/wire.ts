@@ -1,31 +1,12 @@
 import { z } from 'zod'
+import { found, heatmap } from '../../calling/found.js'
 
 /**
  * What a medical-imaging REST provider is sent and answers with (docs/providers/imaging-rest.md). Unknown fields of an answer are ignored; what is here and wrong is refused.
  */
-const finite = z.number()
-
-const found = z.object({
-  /** The provider's word for what it found; the configuration says which code it stands for. */
-  label: z.string().min(1).max(64),
-  /** The same on several images is one finding. */
-  lesion: z.string().min(1).max(64).optional(),
-  confidence: z.number().min(0).max(1).optional(),
-  /** Column and row, 0\0 is the outer corner of the first pixel. */
-  outline: z
-    .array(z.tuple([finite, finite]))
-    .min(3)
-    .max(8000)
-    .optional(),
-  /** Left, top, right, bottom in the same coordinates. */
-  box: z.tuple([finite, finite, finite, finite]).optional(),
-  laterality: z.enum(['left', 'right']).optional(),
-  measurements: z.array(z.object({ name: z.string().min(1), value: finite, unit: z.string().min(1) })).default([]),
-})
-
-const result = z.union([
+export const imageResult = z.union([
   z.object({ index: z.number().int().min(0), error: z.string() }),
-  z.object({ index: z.number().int().min(0), findings: z.array(found).max(10_000) }),
+  z.object({ index: z.number().int().min(0), findings: z.array(found).max(10_000), heatmap: heatmap.nullish() }),
 ])
 
 export const batchAnswer = z.object({
@@ -34,9 +15,13 @@ export const batchAnswer = z.object({
   /** Refused one by one, so that one bad result does not cost the others. */
   results: z.array(z.unknown()),
 })
-export const imageResult = result
-export type Found = z.infer<typeof found>
 export type BatchAnswer = z.infer<typeof batchAnswer>
+
+/** The answer to one image: that of a batch of one, without the list. */
+export const singleAnswer = batchAnswer.omit({ results: true }).loose()
+
+/** An answer that is not there yet: where to ask for it. Location (RFC 9110 15.3.3) may say the same. */
+export const acceptedAnswer = z.object({ status_url: z.string().min(1).optional(), status: z.string().optional() })
 
 export const healthAnswer = z.object({ status: z.string(), models: z.array(z.string()).optional() })
 
@@ -45,7 +30,8 @@ export interface ImageHeader {
   index: number
   /** Name of the part with the samples. */
   part: string
-  format: 'raw'
+  /** `png`: grey values of 8 or 16 bits, signed ones shifted up by half of their range; or colours of 8 bits. */
+  format: 'raw' | 'png'
   rows: number
   columns: number
   /** 1 for MONOCHROME2, 3 for RGB, colour by pixel. */

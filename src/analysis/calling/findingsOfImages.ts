@@ -1,9 +1,9 @@
-import { type CodedConcept, concepts as c } from '../../../dicom/concepts.js'
-import { numberOf } from '../../../dicom/dicomJson.js'
-import { deriveUid } from '../../../dicom/uid.js'
-import type { Finding, Findings, ImageReference, Measurement, PlanarRegion } from '../../findings.js'
-import type { NormalizedImage, NormalizedStudy } from '../../normalizedStudy.js'
-import type { BatchAnswer, Found } from './wire.js'
+import { type CodedConcept, concepts as c } from '../../dicom/concepts.js'
+import { numberOf } from '../../dicom/dicomJson.js'
+import { deriveUid } from '../../dicom/uid.js'
+import type { Finding, Findings, ImageReference, Measurement, PlanarRegion, ValueMap } from '../findings.js'
+import type { NormalizedImage, NormalizedStudy } from '../normalizedStudy.js'
+import type { Found, ImageResult, Model } from './found.js'
 
 /** Names of measurements that need no configuration. */
 const quantities: Readonly<Record<string, CodedConcept>> = {
@@ -26,27 +26,31 @@ const units: Readonly<Record<string, CodedConcept>> = {
 const providerScheme = '99PROVIDER'
 
 /** Results of all images as findings: those that a provider says are one lesion are one finding. */
-export function findingsOf({
+export function findingsOfImages({
   results,
   missing,
   withheld,
+  notSelected,
   sent,
   study,
   model,
   settings,
 }: {
-  results: ReadonlyMap<number, readonly Found[]>
+  results: ReadonlyMap<number, ImageResult>
   missing: ReadonlyMap<number, string>
   /** So many images were not sent, since their pixels may name the patient. */
   withheld: number
+  /** So many were not sent, since fewer are enough for this provider. */
+  notSelected: number
   sent: readonly { image: NormalizedImage }[]
   study: NormalizedStudy
-  model: BatchAnswer['model']
+  model: Model
   settings: { name: string; labels: Readonly<Record<string, CodedConcept>> }
 }): Findings {
   const lesions = new Map<string, { found: Found; image: NormalizedImage }[]>()
-  for (const [index, list] of [...results].sort(([a], [b]) => a - b)) {
-    for (const [n, found] of list.entries()) {
+  const inOrder = [...results].sort(([a], [b]) => a - b)
+  for (const [index, { findings }] of inOrder) {
+    for (const [n, found] of findings.entries()) {
       const key = found.lesion === undefined ? `image ${index} finding ${n}` : `${found.label} ${found.lesion}`
       const parts = lesions.get(key)
       if (parts) parts.push({ found, image: sent[index]!.image })
@@ -69,15 +73,43 @@ export function findingsOf({
     ...(missing.size > 0 ? [`${missing.size} of ${sent.length} images have no result: ${firstOf(missing)}`] : []),
     ...(withheld > 0 ? [`${withheld} images were not sent, since their pixels may name the patient`] : []),
   ]
+  const maps = valueMaps(inOrder, sent)
   return {
-    algorithm: { name: model.name, version: model.version, manufacturer: model.manufacturer ?? settings.name },
+    algorithm: {
+      name: model.name,
+      version: model.version,
+      manufacturer: model.manufacturer ?? settings.name,
+      ...(model.parameters ? { parameters: model.parameters } : {}),
+    },
     status: gaps.length > 0 ? 'incomplete' : items.length > 0 ? 'findings' : 'no-findings',
     ...(gaps.length > 0 ? { reason: gaps.join('; ') } : {}),
-    lookedFor: [
-      ...new Map(Object.values(settings.labels).map(label => [`${label.scheme} ${label.value}`, label])).values(),
-    ],
+    // Of images that it has not seen it says nothing.
+    lookedFor:
+      notSelected > 0
+        ? []
+        : [...new Map(Object.values(settings.labels).map(label => [`${label.scheme} ${label.value}`, label])).values()],
     items,
+    ...(notSelected > 0
+      ? { conclusion: `Only ${sent.length} of ${sent.length + notSelected} images were looked at.` }
+      : {}),
+    ...(maps.length > 0 ? { maps } : {}),
   }
+}
+
+/** Heat maps of one label are one map of several slices. */
+function valueMaps(
+  results: readonly (readonly [number, ImageResult])[],
+  sent: readonly { image: NormalizedImage }[],
+): ValueMap[] {
+  const maps = new Map<string, ValueMap>()
+  for (const [index, { heatmap }] of results) {
+    if (!heatmap) continue
+    const { label, ...slice } = heatmap
+    const map = maps.get(label) ?? { label, quantity: c.saliency, unit: c.noUnits, slices: [] }
+    map.slices.push({ ...referenceTo(sent[index]!.image), ...slice })
+    maps.set(label, map)
+  }
+  return [...maps.values()]
 }
 
 /** Numbers of images and why, the most frequent reason first; short enough for a report. */
@@ -101,6 +133,7 @@ function finding(
   parts: readonly { found: Found; image: NormalizedImage }[],
 ): Finding {
   const regions = parts.flatMap(({ found, image }) => regionOf(found, image))
+  const slices = parts.flatMap(({ found, image }) => (found.mask ? [{ ...referenceTo(image), runs: found.mask }] : []))
   const side = parts.find(({ found }) => found.laterality)?.found.laterality
   const confidences = parts.flatMap(({ found }) => found.confidence ?? [])
   return {
@@ -110,7 +143,8 @@ function finding(
     category: c.morphologicallyAbnormalStructure,
     ...(side ? { laterality: c[side] } : {}),
     regions,
-    ...(regions.length === 0 ? { sources: parts.map(({ image }) => referenceTo(image)) } : {}),
+    ...(slices.length > 0 ? { mask: { slices } } : {}),
+    ...(regions.length + slices.length === 0 ? { sources: parts.map(({ image }) => referenceTo(image)) } : {}),
     measurements: parts.flatMap(({ found }) => found.measurements.map(measurementOf)),
     evaluations: [],
     ...(confidences.length > 0 ? { probability: Math.max(...confidences) } : {}),
