@@ -2,8 +2,10 @@ import { json, type Request, type Response, Router } from 'express'
 import { z } from 'zod'
 import {
   type CanaryAction,
+  chooseRoute,
   listCanaries,
   type RetryOutcome,
+  readTraits,
   retryDelivery,
   retryStudy,
   shadowReports,
@@ -40,6 +42,13 @@ export function adminRouter(database: Database, endpoints: Endpoints, log: Log):
   router.get('/studies/:uid/events', async (req, res) => streamEvents(database, req.params.uid, req, res))
 
   router.post('/studies/:uid/retry', async (req, res) => answerRetry(res, await retryStudy(database, req.params.uid)))
+
+  // A dry run: nothing of the study changes.
+  router.get('/studies/:uid/route', async (req, res) => {
+    if (!(await findStudy(database, req.params.uid))) return problem(res, 404, 'no study of this UID was received')
+    const { explanation, ...choice } = chooseRoute(routes, await readTraits(database, req.params.uid))
+    res.json({ route: 'route' in choice ? choice.route.name : null, explanation })
+  })
 
   router.get('/deliveries', async (req, res) => {
     const state = text(req.query.state)

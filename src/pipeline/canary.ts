@@ -3,6 +3,7 @@ import type { Queryable, Transaction } from '../platform/database.js'
 import type { Route } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
 import { readTraits } from './chooseRoute.js'
+import { disagreementSince } from './shadowReport.js'
 
 type CanarySettings = NonNullable<Route['analysis']['canary']>
 
@@ -97,20 +98,25 @@ export async function noteOutcome(
   ])
   const state = states[0]
   if (!state || state.frozen || !canary.automatic) return
-  const { rows } = await tx.query<{ sample: number; failures: number }>(
-    `select count(*)::int sample, count(*) filter (where failed)::int failures
-       from canary_outcome o join canary c using (route) where route = $1 and o.at > c.window_from`,
+  const { rows } = await tx.query<{ sample: number; failures: number; p95: number | null; since: Date }>(
+    `select count(*)::int sample, count(*) filter (where failed)::int failures, max(c.window_from) since,
+            percentile_cont(0.95) within group (order by extract(epoch from a.finished_at - a.started_at)::float8)
+              filter (where not failed) p95
+       from canary_outcome o join canary c using (route)
+       left join analysis a on a.study_instance_uid = o.study_instance_uid and a.revision = o.revision and a.arm = 'primary'
+      where o.route = $1 and o.at > c.window_from`,
     [route.name],
   )
-  const { sample, failures } = rows[0]!
+  const { sample, failures, p95, since } = rows[0]!
   if (sample < canary.minimumSample) return
   await tx.query('update canary set window_from = clock_timestamp() where route = $1', [route.name])
   const share = shareOf(canary, state)
   const rate = failures / sample
   const told = `${failures} of ${sample} analyses failed`
-  if (rate > steps.downOver) {
+  const why = await tooBad(tx, route, rate > steps.downOver ? told : undefined, p95, since)
+  if (why) {
     const to = Math.min(share, Math.max(steps.floor, share - steps.down))
-    await decide(tx, route.name, canary, share, { cap: to }, to, `down: ${told}`, log, { sample, failures })
+    await decide(tx, route.name, canary, share, { cap: to }, to, `down: ${why}`, log, { sample, failures })
   } else if (rate < steps.upUnder) {
     const cap = Math.min(100, Math.max(state.cap, share + steps.up))
     const percent = Math.min(100, share + steps.up)
@@ -118,6 +124,25 @@ export async function noteOutcome(
     if (to !== share || cap !== state.cap)
       await decide(tx, route.name, canary, share, { cap, percent }, to, `up: ${told}`, log, { sample, failures })
   }
+}
+
+/** Why a share has to go down: failures, slowness, or findings unlike those of the primary provider; undefined if it need not. */
+async function tooBad(
+  tx: Transaction,
+  { name, analysis: { primary, canary } }: Route,
+  failures: string | undefined,
+  p95: number | null,
+  since: Date,
+): Promise<string | undefined> {
+  if (failures) return failures
+  const { maxP95Seconds, maxDisagreement } = canary!
+  if (maxP95Seconds !== undefined && p95 !== null && p95 > maxP95Seconds)
+    return `95 % of the analyses took up to ${p95.toFixed(1)} s, more than ${maxP95Seconds} s`
+  if (maxDisagreement === undefined) return undefined
+  const disagreement = await disagreementSince(tx, name, primary, since)
+  if (disagreement === undefined || disagreement <= maxDisagreement) return undefined
+  const percent = (share: number) => `${(share * 100).toFixed(0)} %`
+  return `${percent(disagreement)} of the lesions were found by one provider alone, more than ${percent(maxDisagreement)}`
 }
 
 /** What an administrator may do to a share. */

@@ -8,10 +8,11 @@ import { settle } from './settle.js'
 import { shadow } from './shadow.js'
 
 export { type CanaryAction, listCanaries, steerCanary } from './canary.js'
+export { chooseRoute, readTraits } from './chooseRoute.js'
 export type { PipelineContext } from './context.js'
 export { rearmSettling } from './rearmSettling.js'
 export { type RetryOutcome, retryDelivery, retryStudy } from './retry.js'
-export { type ShadowReport, shadowReports } from './shadow.js'
+export { type ShadowReport, shadowReports } from './shadowReport.js'
 
 /** The steps of the pipeline as jobs. */
 export function pipelineTasks(context: PipelineContext): Tasks {

@@ -36,6 +36,14 @@ const destination = z.union([
   z.strictObject({ name, format: format.prefault({}), folder: z.string().min(1) }),
 ])
 
+const regularExpression = z.string().refine(pattern => {
+  try {
+    return new RegExp(pattern, 'iu') instanceof RegExp
+  } catch {
+    return false
+  }
+}, 'expected a regular expression')
+
 const percentage = z.number().min(0).max(100)
 
 const route = z.strictObject({
@@ -45,6 +53,25 @@ const route = z.strictObject({
       modality: z.array(z.string()).optional(),
       bodyPart: z.array(z.string()).optional(),
       source: z.array(z.string()).optional(),
+      sopClass: z.array(z.string()).optional(),
+      /** Station Name (0008,1010). */
+      station: z.array(z.string()).optional(),
+      /** Regular expression, in any case, of which one of the descriptions of the study and its series has to have something. */
+      description: regularExpression.optional(),
+      /** Years: from so many on, and below so many. */
+      age: z.strictObject({ from: z.number().min(0).optional(), below: z.number().positive().optional() }).optional(),
+      /** Any attribute of the data set, by keyword or tag: one of these values, or one like a pattern. */
+      attributes: z
+        .array(
+          z.strictObject({
+            attribute: z
+              .string()
+              .regex(/^([0-9A-F]{8}|[A-Z][A-Za-z0-9]+)$/, 'expected a keyword, PatientSex, or a tag, 00100040'),
+            values: z.array(z.string()).optional(),
+            pattern: regularExpression.optional(),
+          }),
+        )
+        .optional(),
     })
     .prefault({}),
   analysis: z.strictObject({
@@ -60,6 +87,10 @@ const route = z.strictObject({
         automatic: z.boolean().default(true),
         /** Analyses that an evaluation needs. */
         minimumSample: z.number().int().min(1).default(50),
+        /** A share whose 95th percentile is slower than that, seconds, goes down. */
+        maxP95Seconds: z.number().positive().optional(),
+        /** A share goes down when more of the lesions than that, 0 to 1, were found by one of both providers alone. The primary one has to be a shadow too. */
+        maxDisagreement: z.number().min(0).max(1).optional(),
       })
       .optional(),
     /** In the place of a provider that could not analyse a study, in this order. */
@@ -127,6 +158,12 @@ const endpointsSchema = z
           message: `no provider is named ${named}; known: ${[...providers].join(', ')}`,
         })
       }
+      if (canary?.maxDisagreement !== undefined && !shadow.includes(primary))
+        context.addIssue({
+          code: 'custom',
+          path: ['routes', index, 'analysis', 'canary', 'maxDisagreement'],
+          message: `needs shadow: [${primary}], so that both providers analyse the same studies`,
+        })
       for (const [position, target] of entry.deliverTo.entries()) {
         if (destinations.has(target)) continue
         context.addIssue({

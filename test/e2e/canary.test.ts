@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { CanaryReport } from '../../src/pipeline/canary.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
-import { followStudy, http, startTestService, type TestService } from '../fixtures/service.js'
+import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 let old: FakeProvider
 let next: FakeProvider
@@ -18,6 +18,17 @@ providers:
   - { name: old, kind: imaging-rest, baseUrl: '${old.url}', maxRetries: 1 }
   - { name: next, kind: imaging-rest, baseUrl: '${next.url}', maxRetries: 1 }
 routes:
+  - name: slow
+    match: { bodyPart: [SLOW] }
+    analysis:
+      primary: old
+      canary: { provider: next, percent: 100, minimumSample: 4, maxP95Seconds: 0.2 }
+  - name: differing
+    match: { bodyPart: [DIFFERING] }
+    analysis:
+      primary: old
+      shadow: [old]
+      canary: { provider: next, percent: 100, minimumSample: 4, maxDisagreement: 0.4 }
   - name: chest
     analysis:
       primary: old
@@ -34,7 +45,7 @@ afterAll(async () => {
 let patients = 0
 
 /** Studies of new patients, one image each; each is followed to its end. */
-async function push(count: number, patientId?: string) {
+async function push(count: number, patientId?: string, bodyPart = 'CHEST') {
   const studies = Array.from({ length: count }, () => freshUids())
   await Promise.all(
     studies.map(uids =>
@@ -45,7 +56,10 @@ async function push(count: number, patientId?: string) {
         multipart([
           instance({
             ...uids,
-            elements: { '00100020': element('00100020', 'LO', patientId ?? `CANARY-${patients++}`) },
+            elements: {
+              '00100020': element('00100020', 'LO', patientId ?? `CANARY-${patients++}`),
+              '00180015': element('00180015', 'CS', bodyPart),
+            },
           }),
         ]),
       ),
@@ -53,7 +67,8 @@ async function push(count: number, patientId?: string) {
   )
   return Promise.all(studies.map(({ study }) => followStudy(service.url, study, 60)))
 }
-const canary = async () => ((await http('GET', `${service.url}/api/canaries`)).json as CanaryReport[])[0]!
+const canary = async (route = 'chest') =>
+  ((await http('GET', `${service.url}/api/canaries`)).json as CanaryReport[]).find(entry => entry.route === route)!
 const steer = (body: object) =>
   http('POST', `${service.url}/api/canaries/chest`, { 'Content-Type': 'application/json' }, JSON.stringify(body))
 const shareOfNext = (studies: Awaited<ReturnType<typeof push>>) =>
@@ -109,4 +124,28 @@ test('an administrator freezes it, sets it, and rolls it back', async () => {
       )
     ).status,
   ).toBe(404)
+})
+
+test('a provider that has become slow, or finds something else than the primary one, is stepped down', async () => {
+  await next.behave({ latency: 300 })
+  await push(4, undefined, 'SLOW')
+  expect((await canary('slow')).decisions[0]).toMatchObject({
+    from: 100,
+    to: 80,
+    reason: expect.stringMatching(/^down: 95 % of the analyses took up to 0\.[3-9] s, more than 0\.2 s$/),
+  })
+
+  await next.behave({ findings: [{ label: 'nodule', box: [1, 1, 4, 4] }] })
+  await push(3, undefined, 'DIFFERING')
+  const shadows = () =>
+    service.query<{ n: number }>(
+      `select count(*)::int n from analysis where arm = 'shadow:old' and finished_at is not null`,
+    )
+  await until('the shadows have analysed', async () => (await shadows())[0]!.n >= 3 || undefined)
+  await push(1, undefined, 'DIFFERING')
+  expect((await canary('differing')).decisions[0]).toMatchObject({
+    from: 100,
+    to: 80,
+    reason: 'down: 100 % of the lesions were found by one provider alone, more than 40 %',
+  })
 })

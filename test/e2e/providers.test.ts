@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { ProviderReport } from '../../src/admin/providerReport.js'
-import type { ShadowReport } from '../../src/pipeline/shadow.js'
+import type { ShadowReport } from '../../src/pipeline/shadowReport.js'
 import { readFindings } from '../../src/results/readFindings.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
