@@ -17,12 +17,17 @@ function element(tag, vr, value) {
   return Buffer.concat([header, bytes])
 }
 
-export function singleImage(study) {
+/** Image number `n` of an examination; 256 × 256. */
+export function priorImage(study, n, date, description) {
+  return singleImage(study, `${study}.1.${n}`, { '00080020': ['DA', date], '00081030': ['LO', description] })
+}
+
+export function singleImage(study, instance = `${study}.1.1`, more = {}) {
   const e = element
   const dx = '1.2.840.10008.5.1.4.1.1.1.1'
   const meta = Buffer.concat([
     e('00020002', 'UI', dx),
-    e('00020003', 'UI', `${study}.1.1`),
+    e('00020003', 'UI', instance),
     e('00020010', 'UI', '1.2.840.10008.1.2.1'),
   ])
   const length = Buffer.alloc(4)
@@ -33,8 +38,10 @@ export function singleImage(study) {
     e('00020000', 'UL', length),
     meta,
     e('00080016', 'UI', dx),
-    e('00080018', 'UI', `${study}.1.1`),
+    e('00080018', 'UI', instance),
+    ...(more['00080020'] ? [e('00080020', ...more['00080020'])] : []),
     e('00080060', 'CS', 'DX'),
+    ...(more['00081030'] ? [e('00081030', ...more['00081030'])] : []),
     e('00100020', 'LO', 'BENCH'),
     e('0020000D', 'UI', study),
     e('0020000E', 'UI', `${study}.1`),

@@ -79,7 +79,7 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
     const { server, drain } = await listen(
       settings,
       endpoints,
-      { database, blobs, pixels: context.pixels, log, admin },
+      { database, blobs, pixels: context.pixels, ingest: context.ingest, log, admin },
       undo,
     )
     const { port } = server.address() as AddressInfo
@@ -169,6 +169,15 @@ async function pipelineContext(
     blobs,
     pixels,
     draw: drawing.draw,
+    ingest: new Ingest({
+      database,
+      blobs,
+      log,
+      quietSeconds: settings.study.quietSeconds,
+      duplicatePolicy: settings.study.duplicatePolicy,
+      maxInstanceBytes: settings.stow.maxInstanceBytes,
+      minimumFreeBytes: settings.storage.minimumFreeBytes,
+    }),
     endpoints,
     providers,
     deliverers,
@@ -190,19 +199,14 @@ interface HttpParts {
   database: Database
   blobs: BlobStore
   pixels: PixelPool
+  ingest: Ingest
   log: Log
   admin: AdminToken
 }
 
 async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts, undo: Undo) {
   let draining = false
-  const ingest = new Ingest({
-    ...parts,
-    quietSeconds: settings.study.quietSeconds,
-    duplicatePolicy: settings.study.duplicatePolicy,
-    maxInstanceBytes: settings.stow.maxInstanceBytes,
-    minimumFreeBytes: settings.storage.minimumFreeBytes,
-  })
+  const { ingest } = parts
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -214,7 +218,7 @@ async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts
   app.use(
     '/dicom-web',
     dicomwebAccess(endpoints.sources, parts.admin),
-    dicomwebRouter({ ...parts, ingest, limits: settings.stow, draining: () => draining }),
+    dicomwebRouter({ ...parts, limits: settings.stow, draining: () => draining }),
   )
   app.use('/api', adminAccess(parts.admin), adminRouter(parts.database, endpoints, parts.log))
   app.use((_req: Request, res: Response) => void answerProblem(res, 404, 'Not Found', 'there is no such resource'))

@@ -5,7 +5,7 @@ import { type Share, shareOf } from './verdicts.js'
 /** How a provider did in one role over some days. */
 export interface ProviderReport {
   provider: string
-  /** `primary`, `canary`, or `shadow`. */
+  /** `primary`, `canary`, `shadow`, or `prior`: earlier examinations. */
   arm: string
   analyses: number
   failed: number
@@ -32,7 +32,7 @@ export async function providerReports(
 ): Promise<ProviderReport[]> {
   const { rows } = await db.query<Omit<ProviderReport, 'errorRate' | 'falsePositives' | 'sensitivity'>>(
     `with done as (
-       select provider, case when arm like 'shadow:%' then 'shadow' else choice end arm, status,
+       select provider, case when arm like 'shadow:%' then 'shadow' when arm like 'prior:%' then 'prior' else choice end arm, status,
               extract(epoch from finished_at - started_at)::float8 seconds, requests, units
          from analysis where finished_at > now() - make_interval(days => $1)
        union all

@@ -36,6 +36,7 @@ export interface StudyDetail {
     provider: string
     status: string
     error: string | null
+    progress: { done: number; of: number; findings: number } | null
     findings: number | null
     startedAt: Date
     finishedAt: Date | null
@@ -99,7 +100,7 @@ export async function findStudy(db: Queryable, uid: string): Promise<StudyDetail
     ),
     db.query('select revision, kind, detail, at from study_event where study_instance_uid = $1 order by id', [uid]),
     db.query(
-      `select revision, route, arm, provider, status, error, jsonb_array_length(findings -> 'items') findings,
+      `select revision, route, arm, provider, status, error, progress, jsonb_array_length(findings -> 'items') findings,
               started_at "startedAt", finished_at "finishedAt"
          from analysis where study_instance_uid = $1 order by id`,
       [uid],
@@ -120,6 +121,20 @@ export async function findStudy(db: Queryable, uid: string): Promise<StudyDetail
     results: results.rows,
     deliveries: deliveries.rows,
   }
+}
+
+/** State of the newest revision, and how far its analysis is; undefined if there is no such study. */
+export async function howFar(
+  db: Queryable,
+  uid: string,
+): Promise<{ state: string; progress: { done: number; of: number; findings: number } | null } | undefined> {
+  const { rows } = await db.query(
+    `select v.state, a.progress from study s join study_revision v using (study_instance_uid, revision)
+       left join analysis a on a.study_instance_uid = s.study_instance_uid and a.revision = s.revision and a.arm = 'primary'
+      where s.study_instance_uid = $1`,
+    [uid],
+  )
+  return rows[0]
 }
 
 const selectDeliveries = `select id, study_instance_uid "studyInstanceUid", revision, sop_instance_uid "sopInstanceUid", destination, state,

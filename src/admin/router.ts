@@ -15,7 +15,7 @@ import { type Database, transaction } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
 import { providerReportMarkdown, providerReports } from './providerReport.js'
-import { findStudy, listDeliveries, listStudies, studyStates } from './queries.js'
+import { findStudy, howFar, listDeliveries, listStudies, studyStates } from './queries.js'
 import { giveVerdict, verdictSchema } from './verdicts.js'
 
 /** The admin REST API. Answers hold study UIDs and states, no patient data. */
@@ -120,7 +120,7 @@ function answerRetry(res: Response, outcome: RetryOutcome): void {
   else res.status(202).json({ state: 'queued' })
 }
 
-const eventPollMilliseconds = 500
+const eventPollMilliseconds = 100
 const finalStates = ['completed', 'failed', 'ignored']
 
 /** Server-sent events: each entry of the timeline as it is written, until the study has reached its end. */
@@ -129,6 +129,7 @@ async function streamEvents(database: Database, uid: string, req: Request, res: 
   res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
   let last = Number(req.headers['last-event-id'] ?? 0) || 0
   let gone = false
+  let shown = 'null'
   res.on('close', () => (gone = true))
   while (!gone) {
     const { rows } = await database.query<{ id: number; revision: number; kind: string; detail: object; at: Date }>(
@@ -139,8 +140,11 @@ async function streamEvents(database: Database, uid: string, req: Request, res: 
       res.write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`)
       last = id
     }
-    const study = await findStudy(database, uid)
-    if (!study || finalStates.includes(study.state)) break
+    const now = await howFar(database, uid)
+    const progress = JSON.stringify(now?.progress ?? null)
+    if (progress !== shown && progress !== 'null') res.write(`event: progress\ndata: ${progress}\n\n`)
+    shown = progress
+    if (!now || finalStates.includes(now.state)) break
     await new Promise(resolve => setTimeout(resolve, eventPollMilliseconds))
   }
   res.end()

@@ -8,11 +8,19 @@ export interface Provider {
   ready?(): Promise<void>
   /**
    * @param signal aborted when nobody waits for the answer any more
+   * @param onProgress told after each answer, by providers that are asked image by image
    * @returns findings, whose status says whether anything was looked for, and whether all of it could be looked at
    * @throws ProviderProblem
    */
-  analyze(study: NormalizedStudy, signal: AbortSignal): Promise<Analysis>
+  analyze(study: NormalizedStudy, signal: AbortSignal, onProgress?: (progress: Progress) => void): Promise<Analysis>
   close(): Promise<void>
+}
+
+/** Images that have an answer, of how many, and what was found on them. */
+export interface Progress {
+  done: number
+  of: number
+  findings: number
 }
 
 /** What came of an analysis, and what it took. */

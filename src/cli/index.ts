@@ -15,6 +15,10 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     summary: 'send FILE… --to URL [--token env:NAME]    sends files and folders by STOW-RS',
     run: async args => (await import('./send.js')).send(args),
   },
+  follow: {
+    summary: 'follow STUDY-UID [--at URL] [--token env:NAME]   shows how far a study is, as it happens',
+    run: async args => (await import('./follow.js')).follow(args),
+  },
   normalize: {
     summary: 'normalize IN OUT [--json] [--keep-photometric]   decodes a file, or a folder of files',
     run: async args => (await import('./normalize.js')).normalize(args),

@@ -4,6 +4,7 @@ import type { Destination } from '../platform/endpoints.js'
 import type { DeliveryOutcome, ObjectToDeliver } from './outcome.js'
 import { StowClient } from './stowClient.js'
 
+export { DicomwebReader } from './dicomwebReader.js'
 export { type DeliveryOutcome, delayBeforeRetry, maxAttempts, type ObjectToDeliver } from './outcome.js'
 export { StowClient } from './stowClient.js'
 

@@ -108,7 +108,7 @@ export class StowClient {
       origin: base.origin,
       path: base.pathname.replace(/\/$/, '') + path,
       method,
-      headers: { Accept: 'application/dicom+json', ...this.authorization(), ...headers },
+      headers: { Accept: 'application/dicom+json', ...authorizationOf(this.options), ...headers },
       ...(body ? { body: body as unknown as Dispatcher.DispatchOptions['body'] } : {}),
     } as Dispatcher.RequestOptions)
     let text = ''
@@ -118,15 +118,15 @@ export class StowClient {
     }
     return { status: response.statusCode, headers: response.headers, body: text }
   }
+}
 
-  private authorization(): Record<string, string> {
-    const { token, username, password } = this.options
-    if (token) return { Authorization: `Bearer ${resolveSecret(token)}` }
-    if (username && password) {
-      return { Authorization: `Basic ${Buffer.from(`${username}:${resolveSecret(password)}`).toString('base64')}` }
-    }
-    return {}
+/** The header by which a DICOMweb server knows us. */
+export function authorizationOf({ token, username, password }: StowDestination['stow']): Record<string, string> {
+  if (token) return { Authorization: `Bearer ${resolveSecret(token)}` }
+  if (username && password) {
+    return { Authorization: `Basic ${Buffer.from(`${username}:${resolveSecret(password)}`).toString('base64')}` }
   }
+  return {}
 }
 
 /** `unclear`: the answer does not say what became of the object; the destination has to be asked. */

@@ -1,7 +1,6 @@
 import type { Findings } from '../analysis/findings.js'
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
-import { misplaced } from '../analysis/placement.js'
-import { type Analysis, ProviderProblem } from '../analysis/provider.js'
+import { type Analysis, type Progress, ProviderProblem } from '../analysis/provider.js'
 import { addEvent, addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
@@ -10,10 +9,12 @@ import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import type { Log } from '../platform/log.js'
 import type { ProviderSettings } from '../platform/providerSettings.js'
 import { checkBudget } from './budget.js'
+import { callProvider, deadlineOf } from './callProvider.js'
 import { noteOutcome } from './canary.js'
 import { analysisQueue, type PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
 import { followUp } from './priorExamination.js'
+import { analyzePriors, type OnProgress } from './priors.js'
 
 /** Normalizes the study, has it analysed, and keeps the findings. */
 export async function analyze(
@@ -34,6 +35,7 @@ export async function analyze(
     `update analysis set started_at = now() where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
     [study, revision],
   )
+  const route = context.endpoints.routes.find(entry => entry.name === rows[0]!.route)
   let analysis: Analysis
   let undecodable: string | undefined
   try {
@@ -42,7 +44,15 @@ export async function analyze(
     await context.providers.get(name)?.ready?.()
     const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
     undecodable = namesOfUndecodable(normalized)
-    analysis = await callProvider(name, normalized, deadlineOf(settings), context)
+    const onProgress = progressOf(study, revision, context, job.log)
+    const priors = route && analyzePriors(study, revision, route, name, context, onProgress, job.log)
+    try {
+      analysis = await callProvider(name, normalized, deadlineOf(settings), context, progress =>
+        onProgress(study, progress),
+      )
+    } finally {
+      await priors
+    }
   } catch (error) {
     const problem = error as Error
     if (problem instanceof ProviderProblem && problem.awayForSeconds !== undefined) {
@@ -67,7 +77,6 @@ export async function analyze(
   }
   const { findings } = analysis
   const known = withEvidence(findings, current)
-  const route = context.endpoints.routes.find(entry => entry.name === rows[0]!.route)
   const followed = route ? await followUp(database, study, revision, known, route.analysis.priors) : known
   const { usage } = analysis
   const isCanary = rows[0]!.choice === 'canary'
@@ -75,31 +84,29 @@ export async function analyze(
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
 }
 
-/** Seconds that the whole analysis of a study may take. */
-export function deadlineOf(settings: ProviderSettings | undefined): number {
-  if (!settings) return 600
-  return settings.kind === 'reference' ? settings.timeoutSeconds : settings.deadlineSeconds
-}
+const progressMilliseconds = 200
 
-export async function callProvider(
-  name: string,
-  study: NormalizedStudy,
-  timeoutSeconds: number,
-  context: PipelineContext,
-): Promise<Analysis> {
-  const provider = context.providers.get(name)
-  if (!provider) throw new ProviderProblem(`no provider is named ${name}`, false)
-  const deadline = AbortSignal.timeout(timeoutSeconds * 1000)
-  const analysis = await provider.analyze(study, deadline).catch(error => {
-    if (deadline.aborted) throw new ProviderProblem(`there was no complete answer within ${timeoutSeconds} s`, false)
-    throw error
-  })
-  const headers = new Map(
-    study.series.flatMap(({ images }) => images.map(image => [image.sopInstanceUid, image.header] as const)),
-  )
-  const problem = misplaced(analysis.findings, uid => headers.get(uid))
-  if (problem) throw new ProviderProblem(`the answer is not about this study: ${problem}`, false)
-  return analysis
+/** Keeps how far the analysis of the study and its priors is, a few times a second: the first answer at once. */
+function progressOf(study: string, revision: number, { database }: PipelineContext, log: Log): OnProgress {
+  const parts = new Map<string, Progress>()
+  let last = 0
+  return (part, progress) => {
+    parts.set(part, progress)
+    const now = Date.now()
+    const [done, of, findings] = [...parts.values()].reduce(
+      ([a, b, c], { done, of, findings }) => [a + done, b + of, c + findings],
+      [0, 0, 0],
+    )
+    if (now - last < progressMilliseconds && done < of) return
+    last = now
+    database
+      .query(`update analysis set progress = $3 where study_instance_uid = $1 and revision = $2 and arm = 'primary'`, [
+        study,
+        revision,
+        { done, of, findings },
+      ])
+      .catch(error => log.warn('progress could not be noted', { error: String(error.message) }))
+  }
 }
 
 /** The transfer syntaxes that kept images from the analyser, for the study's state; undefined when there are none. */

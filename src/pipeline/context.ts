@@ -1,6 +1,7 @@
 import type { Provider } from '../analysis/provider.js'
 import type { BlobStore } from '../archive/index.js'
 import type { Deliverer } from '../delivery/index.js'
+import type { Ingest } from '../ingest/index.js'
 import type { PixelPool } from '../pixels/pool.js'
 import type { Database } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
@@ -17,6 +18,7 @@ export interface PipelineContext {
   /** Draws key images in a thread. */
   draw: Draw
   deliverers: ReadonlyMap<string, Deliverer>
+  ingest: Ingest
   quietSeconds: number
   /** Serial number of this installation, written into results. */
   deviceSerialNumber: string

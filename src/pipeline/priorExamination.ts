@@ -25,7 +25,7 @@ const selectPrior = `
     join analysis a on a.study_instance_uid = p.study_instance_uid
    where s.study_instance_uid = $1 and s.patient_id <> '' and p.inconsistent is null
      and (s.attributes #>> '{00100021,Value,0}') is not distinct from (p.attributes #>> '{00100021,Value,0}')
-     and a.arm = 'primary' and a.status in ('findings', 'no-findings', 'incomplete')
+     and (a.arm = 'primary' or a.arm like 'prior:%') and a.status in ('findings', 'no-findings', 'incomplete')
      and a.findings #>> '{algorithm,name}' = $2 and a.findings #>> '{algorithm,manufacturer}' = $3
      and split_part(a.findings #>> '{algorithm,version}', '.', 1) = $4`
 
@@ -51,7 +51,7 @@ export async function followUp(
   const { name, manufacturer, version } = findings.algorithm
   const { rows } = await db.query<PriorRow>(
     `${selectPrior} and p.study_date ~ '^[0-9]{8}$' and p.study_date < s.study_date and p.study_date >= $5
-      order by p.study_date desc, a.revision desc limit 1`,
+      order by p.study_date desc, a.revision desc, a.finished_at desc limit 1`,
     [study, name, manufacturer, version.split('.')[0], earliest],
   )
   const prior = rows[0]

@@ -4,6 +4,7 @@ import { addJob, type JobPayloads } from '../platform/jobs.js'
 import { chooseProvider } from './canary.js'
 import { chooseRoute, readTraits } from './chooseRoute.js'
 import { analysisQueue, type PipelineContext } from './context.js'
+import { fetchedFrom } from './fetchPriors.js'
 import { startShadows } from './shadow.js'
 
 /** Nothing arrived for a quiet period: the study counts as complete, and a route is chosen for it. */
@@ -25,7 +26,10 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
     await supersedeEarlier(tx, study, revision)
     if (current.inconsistent) return changeState(tx, study, revision, 'failed', { reason: current.inconsistent })
 
-    const choice = chooseRoute(context.endpoints.routes, await readTraits(tx, study))
+    const traits = await readTraits(tx, study)
+    if (traits.sources.length > 0 && traits.sources.every(source => source.startsWith(fetchedFrom(''))))
+      return changeState(tx, study, revision, 'ignored', { reason: 'fetched as an earlier examination of a patient' })
+    const choice = chooseRoute(context.endpoints.routes, traits)
     if ('reason' in choice) return changeState(tx, study, revision, 'ignored', { reason: choice.reason })
     const chosen = await chooseProvider(tx, choice.route, study)
     await changeState(tx, study, revision, 'settled', { route: choice.route.name, ...chosen })

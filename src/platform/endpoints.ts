@@ -105,6 +105,10 @@ const route = z.strictObject({
           .string()
           .regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+D)?$/, 'expected a duration of years, months and days, for example P5Y')
           .default('P5Y'),
+        /** Those in the archive that this provider has not analysed are analysed by it as well. */
+        analyze: z.boolean().default(false),
+        /** Destinations with `stow` whose archive is searched for further ones, which are then fetched and analysed. */
+        from: z.array(name).default([]),
       })
       .prefault({}),
   }),
@@ -164,6 +168,13 @@ const endpointsSchema = z
           path: ['routes', index, 'analysis', 'canary', 'maxDisagreement'],
           message: `needs shadow: [${primary}], so that both providers analyse the same studies`,
         })
+      for (const [position, pacs] of entry.analysis.priors.from.entries())
+        if (!document.destinations.some(d => d.name === pacs && 'stow' in d))
+          context.addIssue({
+            code: 'custom',
+            path: ['routes', index, 'analysis', 'priors', 'from', position],
+            message: `no destination with stow is named ${pacs}`,
+          })
       for (const [position, target] of entry.deliverTo.entries()) {
         if (destinations.has(target)) continue
         context.addIssue({
@@ -187,7 +198,12 @@ export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
 const defaultRoute: Route = {
   name: 'default',
   match: {},
-  analysis: { primary: 'reference', fallback: [], shadow: [], priors: { max: 1, within: 'P5Y' } },
+  analysis: {
+    primary: 'reference',
+    fallback: [],
+    shadow: [],
+    priors: { max: 1, within: 'P5Y', analyze: false, from: [] },
+  },
   results: ['sr', 'seg', 'sc'],
   reportOn: ['findings', 'no-findings', 'incomplete'],
   deliverTo: [],

@@ -64,6 +64,8 @@ export async function startJobs(
   concurrency: number,
 ): Promise<() => Promise<void>> {
   const events = new EventEmitter() as WorkerEvents
+  // Jobs are locked in the name of the pool, or of one of its workers, as the library sees fit.
+  events.on('pool:create', ({ workerPool }) => liveness.registerWorker(workerPool.id))
   events.on('worker:create', ({ worker }) => liveness.registerWorker(worker.workerId))
   const runner: Runner = await run({
     pgPool: database,

@@ -48,8 +48,12 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
     alone: peers.rowCount === 0,
     registerWorker(workerId) {
       workerIds.add(workerId)
+      // Added, not replaced: these updates run side by side, and the last one need not be the latest.
       database
-        .query('update node set worker_ids = $2 where id = $1', [nodeId, [...workerIds]])
+        .query('update node set worker_ids = array(select distinct unnest(worker_ids || $2::text[])) where id = $1', [
+          nodeId,
+          [workerId],
+        ])
         .catch(error => log.warn('node liveness: worker not registered', errorContext(error)))
     },
     async stop() {

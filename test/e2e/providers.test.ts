@@ -147,3 +147,20 @@ test('a provider that is away or refuses is replaced by the next of the route', 
     expect.objectContaining({ provider: 'shadowing', nowAnalysedBy: 'delivering' }),
   ])
 })
+
+test('an analysis that takes long is not taken for one of a dead node', async () => {
+  await delivering.behave({ latency: 4000 })
+  await delivering.log()
+  const pushed = push()
+  const locked = await until('it runs', async () => {
+    // As if it had been running for a minute.
+    const rows = await service.query(
+      `update graphile_worker._private_jobs set locked_at = now() - interval '1 minute' where locked_by is not null returning id`,
+    )
+    return rows.length > 0 ? rows.length : undefined
+  })
+  expect(locked).toBeGreaterThan(0)
+  expect((await pushed).state).toBe('completed')
+  expect(await delivering.log()).toHaveLength(1)
+  await delivering.behave({})
+}, 30_000)

@@ -1,7 +1,7 @@
 import type { CodedConcept } from '../../dicom/concepts.js'
 import { mayNamePatient } from '../../privacy/burnedIn.js'
 import type { NormalizedImage, NormalizedSeries, NormalizedStudy } from '../normalizedStudy.js'
-import { type Analysis, ProviderProblem } from '../provider.js'
+import { type Analysis, type Progress, ProviderProblem } from '../provider.js'
 import { askForAll, type Rejected, RequestFailed } from './askForAll.js'
 import { findingsOfImages } from './findingsOfImages.js'
 import type { ImageResult, Model } from './found.js'
@@ -35,6 +35,12 @@ export interface ImageAnswers {
   results: ReadonlyMap<number, ImageResult | Rejected>
 }
 
+/** Who waits for an analysis. */
+export interface Waiting {
+  signal: AbortSignal
+  onProgress?: ((progress: Progress) => void) | undefined
+}
+
 /**
  * Has images of a study analysed, until there is an answer for each of them or the study is incomplete.
  * @param select which of the images that may be sent; what is left out by it is named in the report, and nothing is reported as absent
@@ -44,7 +50,7 @@ export interface ImageAnswers {
 export async function analyzeImages(
   study: NormalizedStudy,
   settings: ImageAnalysisSettings,
-  signal: AbortSignal,
+  { signal, onProgress }: Waiting,
   ask: (indices: readonly number[], sent: readonly SentImage[]) => Promise<ImageAnswers>,
   select: (images: readonly SentImage[]) => readonly SentImage[] = images => images,
 ): Promise<Analysis> {
@@ -70,6 +76,7 @@ export async function analyzeImages(
   let away = false
   let units = 0
   let more = 0
+  let [done, found] = [0, 0]
   const { results, missing, requests } = await askForAll<ImageResult>(
     sent.length,
     async indices => {
@@ -79,10 +86,21 @@ export async function analyzeImages(
       })
       units += answer.units
       more += answer.moreRequests ?? 0
+      for (const result of answer.results.values()) {
+        if ('rejected' in result) continue
+        done++
+        found += result.findings.length
+      }
       models.set(`${answer.model.name} ${answer.model.version}`, answer.model)
       return answer.results
     },
-    { chunk: settings.chunk, concurrency: settings.concurrency, maxAsks: settings.maxRetries + 1, signal },
+    {
+      chunk: settings.chunk,
+      concurrency: settings.concurrency,
+      maxAsks: settings.maxRetries + 1,
+      signal,
+      onAnswer: () => onProgress?.({ done, of: sent.length, findings: found }),
+    },
   )
   const [model, another] = [...models.values()]
   if (!model) throw new ProviderProblem(`no request succeeded; the last reason: ${[...missing.values()][0]}`, away)

@@ -9,6 +9,8 @@ export interface AskOptions {
   /** How often one item is asked for, until it counts as missing. */
   maxAsks: number
   signal: AbortSignal
+  /** Told after each answer. */
+  onAnswer?: () => void
   /** Random from 0 to 1; for tests. */
   random?: () => number
 }
@@ -63,7 +65,7 @@ const absenceBackoff = { first: 50, most: 1000 }
 export async function askForAll<R>(
   count: number,
   ask: (indices: readonly number[]) => Promise<ReadonlyMap<number, R | Rejected>>,
-  { chunk, concurrency, maxAsks, signal, random = Math.random }: AskOptions,
+  { chunk, concurrency, maxAsks, signal, onAnswer, random = Math.random }: AskOptions,
 ): Promise<Answers<R>> {
   const results = new Map<number, R>()
   const missing = new Map<number, string>()
@@ -94,6 +96,7 @@ export async function askForAll<R>(
         else if (isRejected(result)) again(wanted, result.rejected, absenceBackoff)
         else results.set(wanted.index, result)
       }
+      onAnswer?.()
     } catch (error) {
       if (!(error instanceof RequestFailed)) throw error
       if (error.kind === 'too-large' && batch.length > 1) {

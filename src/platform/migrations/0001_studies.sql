@@ -81,6 +81,7 @@ create table analysis (
   requests int,                                 -- to a remote provider
   units double precision,                       -- that it counted
   error text,
+  progress jsonb,                               -- {done, of, findings}: images of the study and its priors
   waiting_since timestamptz,                    -- its provider is away
   started_at timestamptz not null default now(),
   finished_at timestamptz,

@@ -15,7 +15,7 @@ import { type ImageResult, plausible } from '../../calling/found.js'
 import { imageData, type Prepare } from '../../calling/preparation.js'
 import { fitsPng } from '../../calling/prepareImage.js'
 import { type Answer, parseJson, Remote, type RemoteParts, type RemoteSettings } from '../../calling/remote.js'
-import type { ImagePixels, NormalizedStudy } from '../../normalizedStudy.js'
+import type { ImagePixels, NormalizedImage, NormalizedStudy } from '../../normalizedStudy.js'
 import type { Provider } from '../../provider.js'
 import { type Mapping, mapAnswer } from './mapping.js'
 import { acceptedAnswer, type BatchAnswer, batchAnswer, type ImageHeader, imageResult, singleAnswer } from './wire.js'
@@ -38,8 +38,8 @@ export function imagingRestProvider(settings: ImagingRestSettings, { database, p
   return {
     name: settings.name,
     ready: () => remote.refuseWhileAway(),
-    analyze: (study, signal) =>
-      analyzeImages(study, { ...settings, chunk }, signal, (indices, sent) =>
+    analyze: (study, signal, onProgress) =>
+      analyzeImages(study, { ...settings, chunk }, { signal, onProgress }, (indices, sent) =>
         ask(indices, sent, study, settings, remote, prepare, signal),
       ),
     close: () => remote.close(),
@@ -65,6 +65,7 @@ async function ask(
     return_heatmaps: heatmaps,
     return_comparison_data: false,
   }
+  const ahead = decodedAhead(sent[indices[0]!]!.image)
   const read = (answer: Answer) => parseAnswer(answer, indices[0]!, settings)
   const unitsOf = (answer: Answer) => (answer.status === 202 ? 0 : (read(answer).usage?.units ?? 0))
   let answer = await remote.call({
@@ -79,7 +80,8 @@ async function ask(
         `${study.studyInstanceUid} ${study.revision} ${indices.join()}`,
       ),
     },
-    body: () => Readable.from(multipart(indices, sent, about, boundary, settings, prepare), { objectMode: false }),
+    body: () =>
+      Readable.from(multipart(indices, sent, about, boundary, settings, prepare, ahead), { objectMode: false }),
     unitsOf,
   })
   let moreRequests = 0
@@ -95,6 +97,16 @@ async function ask(
     moreRequests,
     results: readResults(final, indices, sent),
   }
+}
+
+const maxAheadSamples = 1024 * 1024
+
+/** The first image of a request is decoded while its turn has not come, so that the provider need not wait for it; a large one is not kept for that. */
+function decodedAhead(image: NormalizedImage): Promise<ImagePixels> | undefined {
+  if (image.rows * image.columns > maxAheadSamples) return undefined
+  const pixels = image.pixels()
+  pixels.catch(() => {}) // told when it is its turn
+  return pixels
 }
 
 /** Where an answer that is not there yet will be. */
@@ -153,15 +165,16 @@ async function* multipart(
   boundary: string,
   { pseudonymKey, format }: ImagingRestSettings,
   prepare: Prepare,
+  ahead: Promise<ImagePixels> | undefined,
 ): AsyncGenerator<Buffer> {
   const part = (name: string, type: string) =>
     Buffer.from(
       `--${boundary}\r\nContent-Disposition: form-data; name="${name}"; filename="${name}"\r\nContent-Type: ${type}\r\n\r\n`,
     )
   const headers: ImageHeader[] = []
-  for (const index of indices) {
+  for (const [n, index] of indices.entries()) {
     const entry = sent[index]!
-    const pixels = await entry.image.pixels()
+    const pixels = await ((n === 0 && ahead) || entry.image.pixels())
     const { samples } = pixels
     // PNG does not know all samples: the others go as they are.
     const png = format === 'png' && fitsPng(pixels)

@@ -26,8 +26,10 @@ export function kserveProvider(settings: KserveSettings, { database, prepare }: 
   return {
     name: settings.name,
     ready: () => remote.refuseWhileAway(),
-    analyze: (study, signal) =>
-      analyzeImages(study, settings, signal, (indices, sent) => ask(indices, sent, settings, remote, prepare, signal)),
+    analyze: (study, signal, onProgress) =>
+      analyzeImages(study, settings, { signal, onProgress }, (indices, sent) =>
+        ask(indices, sent, settings, remote, prepare, signal),
+      ),
     close: () => remote.close(),
   }
 }

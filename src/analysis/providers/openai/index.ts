@@ -30,11 +30,11 @@ export function openAiProvider(settings: OpenAiSettings, { database, prepare }: 
   return {
     name: settings.name,
     ready: () => remote.refuseWhileAway(),
-    analyze: (study, signal) =>
+    analyze: (study, signal, onProgress) =>
       analyzeImages(
         study,
         settings,
-        signal,
+        { signal, onProgress },
         (indices, sent) => ask(indices, sent, settings, remote, prepare, signal),
         images => keyFrames(images, settings.frames),
       ),
