@@ -72,8 +72,19 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
     const workers = 8 + 2 * Math.max(1, endpoints.providers.length)
     const stopJobs = await startJobs(database, pipelineTasks(context), liveness, log, workers)
     undo.push(stopJobs)
-    const nightly = schedule('17 3 * * *', () => void addJob(database, 'purge', {}, { key: 'purge' }).catch(() => {}))
-    undo.push(async () => nightly.stop())
+    // Each tick is a job under a key: several nodes do its work once.
+    const ticks = [
+      schedule('17 3 * * *', () => void addJob(database, 'purge', {}, { key: 'purge' }).catch(() => {})),
+      ...(endpoints.providers.some(provider => provider.kind !== 'reference')
+        ? [
+            schedule('* * * * *', () => {
+              const once = { key: 'watchProviders', maxAttempts: 1 }
+              void addJob(database, 'watchProviders', {}, once).catch(() => {})
+            }),
+          ]
+        : []),
+    ]
+    undo.push(async () => void (await Promise.all(ticks.map(tick => tick.stop()))))
 
     const admin = await adminToken(database, settings.auth.adminToken)
     const { server, drain } = await listen(

@@ -14,7 +14,8 @@ import {
 import { type Database, transaction } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
-import { providerReportMarkdown, providerReports } from './providerReport.js'
+import { budgetReports, type Period, providerReportMarkdown, providerReports } from './providerReport.js'
+import { driftAlarms, qualityReports } from './quality.js'
 import { findStudy, howFar, listDeliveries, listStudies, studyStates } from './queries.js'
 import { giveVerdict, verdictSchema } from './verdicts.js'
 
@@ -77,12 +78,50 @@ export function adminRouter(database: Database, endpoints: Endpoints, log: Log):
   })
 
   router.get('/providers/report', async (req, res) => {
-    const days = natural(req.query.days, 30)
-    if (!days || days > 3660) return problem(res, 400, 'days: expected a whole number from 1')
-    const reports = await providerReports(database, days, endpoints.providers)
-    if (req.query.format === 'markdown') res.type('text/markdown').send(providerReportMarkdown(reports, days))
-    else res.json(reports)
+    const period = periodOf(req.query)
+    if (typeof period === 'string') return problem(res, 400, period)
+    const markdown = req.query.format === 'markdown'
+    if (req.query.changedAt === undefined) {
+      const reports = await providerReports(database, period, endpoints.providers)
+      if (markdown) res.type('text/markdown').send(providerReportMarkdown(reports, nameOf(period)))
+      else res.json(reports)
+      return
+    }
+    // As many days before a change of provider as after it.
+    const changedAt = new Date(`${text(req.query.changedAt)}T00:00:00Z`)
+    if (Number.isNaN(changedAt.getTime())) return problem(res, 400, 'changedAt: expected a day, YYYY-MM-DD')
+    const length = period.to.getTime() - period.from.getTime()
+    const [earlier, later] = [
+      { from: new Date(changedAt.getTime() - length), to: changedAt },
+      { from: changedAt, to: new Date(changedAt.getTime() + length) },
+    ]
+    const [before, after] = await Promise.all(
+      [earlier, later].map(part => providerReports(database, part, endpoints.providers)),
+    )
+    if (markdown)
+      res
+        .type('text/markdown')
+        .send(
+          [
+            providerReportMarkdown(before!, `before the change: ${nameOf(earlier)}`),
+            providerReportMarkdown(after!, `after the change: ${nameOf(later)}`),
+          ].join('\n'),
+        )
+    else res.json({ before, after })
   })
+
+  router.get(
+    '/providers/budgets',
+    async (_req, res) => void res.json(await budgetReports(database, endpoints.providers)),
+  )
+
+  router.get('/quality', async (req, res) => {
+    const period = periodOf(req.query)
+    if (typeof period === 'string') return problem(res, 400, period)
+    res.json(await qualityReports(database, period))
+  })
+
+  router.get('/quality/alarms', async (_req, res) => void res.json(await driftAlarms(database)))
 
   router.get('/shadows', async (_req, res) => void res.json(await shadowReports(database, routes)))
 
@@ -106,6 +145,22 @@ export function adminRouter(database: Database, endpoints: Endpoints, log: Log):
   router.use((_req, res) => problem(res, 404, 'there is no such resource'))
   return router
 }
+
+/** A month, `2026-11`, or so many days up to now, 30 if nothing is said; UTC. @returns what is wrong, in words */
+function periodOf(query: Request['query']): Period | string {
+  if (query.month !== undefined) {
+    const parts = /^(\d{4})-(\d\d)$/.exec(text(query.month) ?? '')
+    if (!parts || Number(parts[2]) < 1 || Number(parts[2]) > 12) return 'month: expected a month, YYYY-MM'
+    const [year, month] = [Number(parts[1]), Number(parts[2])]
+    return { from: new Date(Date.UTC(year, month - 1, 1)), to: new Date(Date.UTC(year, month, 1)) }
+  }
+  const days = natural(query.days, 30)
+  if (!days || days > 3660) return 'days: expected a whole number from 1'
+  const to = new Date()
+  return { from: new Date(to.getTime() - days * 86_400_000), to }
+}
+
+const nameOf = ({ from, to }: Period) => `${from.toISOString().slice(0, 10)} to ${to.toISOString().slice(0, 10)}`
 
 const canaryAction = z.discriminatedUnion('action', [
   z.strictObject({ action: z.literal('freeze') }),

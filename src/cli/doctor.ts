@@ -4,10 +4,9 @@ import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { request } from 'undici'
-import { z } from 'zod'
-import { healthAnswer } from '../analysis/providers/imaging-rest/wire.js'
+import { checkHealth } from '../analysis/providers/health.js'
 import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
-import type { ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
+import type { ProviderSettings } from '../platform/providerSettings.js'
 import { resolveSecret } from '../platform/secret.js'
 import { loadSettings, type Settings } from '../platform/settings.js'
 
@@ -149,96 +148,11 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
   })
 }
 
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
-}
-
 async function checkProvider(provider: ProviderSettings): Promise<Finding> {
   const name = `provider ${provider.name}`
   if (provider.kind === 'reference') return { name: `${name}: embedded` }
-  try {
-    const key = provider.apiKey ? { Authorization: `Bearer ${resolveSecret(provider.apiKey)}` } : {}
-    const { path, judge, documented } = healthOf(provider)
-    const { statusCode, body } = await request(`${provider.baseUrl}${path}`, {
-      headers: { Accept: 'application/json', ...key },
-      headersTimeout: 10_000,
-    })
-    const text = await body.text()
-    if (statusCode === 401 || statusCode === 403)
-      return { name, problem: `refuses our key (${statusCode})`, fix: 'Check apiKey of this provider.' }
-    const judged = judge(statusCode, parsed(text))
-    if (!judged)
-      return {
-        name,
-        problem: `answers ${statusCode} to ${provider.baseUrl}${path}, and not what was agreed`,
-        fix: `Check baseUrl: docs/providers/${documented} says what lies below it.`,
-      }
-    return 'problem' in judged ? { name, ...judged } : { name: `${name} ${judged.says}` }
-  } catch (error) {
-    const problem = `cannot be reached (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
-    return { name, problem, fix: 'Check host and port, and the firewall between here and there.' }
-  }
-}
-
-interface HealthCheck {
-  path: string
-  documented: string
-  /** @returns undefined for an answer that is not what was agreed */
-  judge(status: number, json: unknown): { says: string } | { problem: string; fix: string } | undefined
-}
-
-const modelList = z.object({ data: z.array(z.object({ id: z.string() })) })
-
-function healthOf(provider: RemoteProviderSettings): HealthCheck {
-  const lacks = (model: string, models: readonly string[]) => ({
-    problem: `has no model ${model}`,
-    fix: `It has: ${models.join(', ')}.`,
-  })
-  switch (provider.kind) {
-    case 'imaging-rest':
-      return {
-        path: '/health',
-        documented: 'imaging-rest.md',
-        judge(status, json) {
-          const health = healthAnswer.safeParse(json)
-          if (status !== 200 || !health.success) return undefined
-          const { models } = health.data
-          if (provider.model && models && !models.includes(provider.model)) return lacks(provider.model, models)
-          return { says: `says ${health.data.status}` }
-        },
-      }
-    case 'openai':
-      return {
-        path: '/models',
-        documented: 'openai.md',
-        judge(status, json) {
-          const list = modelList.safeParse(json)
-          if (status !== 200 || !list.success) return undefined
-          const models = list.data.data.map(model => model.id)
-          return models.includes(provider.model)
-            ? { says: `has model ${provider.model}` }
-            : lacks(provider.model, models)
-        },
-      }
-    case 'kserve':
-      return {
-        path: `/v2/models/${encodeURIComponent(provider.model)}/ready`,
-        documented: 'kserve.md',
-        judge(status) {
-          if (status === 200) return { says: `is ready with model ${provider.model}` }
-          if (status === 400 || status === 404 || status === 503)
-            return {
-              problem: `says that model ${provider.model} is not ready (${status})`,
-              fix: 'Check its name, and the log of the inference server.',
-            }
-          return undefined
-        },
-      }
-  }
+  const health = await checkHealth(provider)
+  return 'problem' in health ? { name, ...health } : { name: `${name} ${health.says}` }
 }
 
 async function checkDestination(destination: Destination): Promise<Finding> {

@@ -31,6 +31,11 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     summary: 'show [--json] FILE…                       prints Structured Reports as trees, or as Findings documents',
     run: async args => (await import('./show.js')).show(args),
   },
+  providers: {
+    summary:
+      'providers [--days N | --month YYYY-MM] [--changed-at DAY]   how providers did: latency, failures, cost, verdicts',
+    run: async args => (await import('./providers.js')).providers(args),
+  },
   conformance: {
     summary: 'conformance                               prints the DICOM conformance statement',
     run: async () => (await import('./conformance.js')).conformance(),

@@ -4,7 +4,7 @@ import type { Log } from '../platform/log.js'
 import type { ProviderSettings } from '../platform/providerSettings.js'
 
 /** What a provider has cost since the beginning of the day and of the month, UTC, in the currency of its price. */
-async function spent(
+export async function spent(
   db: Queryable,
   provider: string,
   perMillionUnits: number,

@@ -6,7 +6,9 @@ import { purge } from './purge.js'
 import { report } from './report.js'
 import { settle } from './settle.js'
 import { shadow } from './shadow.js'
+import { watchProviders } from './watchProviders.js'
 
+export { spent } from './budget.js'
 export { type CanaryAction, listCanaries, steerCanary } from './canary.js'
 export { chooseRoute, readTraits } from './chooseRoute.js'
 export type { PipelineContext } from './context.js'
@@ -23,5 +25,6 @@ export function pipelineTasks(context: PipelineContext): Tasks {
     deliver: (payload, job) => deliver(payload, job, context),
     shadow: (payload, job) => shadow(payload, job, context),
     purge: () => purge(context),
+    watchProviders: () => watchProviders(context),
   }
 }

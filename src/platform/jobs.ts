@@ -12,6 +12,7 @@ export interface JobPayloads {
   deliver: { delivery: number }
   shadow: { study: string; revision: number; provider: string }
   purge: Record<string, never>
+  watchProviders: Record<string, never>
 }
 export type JobName = keyof JobPayloads
 

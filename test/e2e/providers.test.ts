@@ -164,3 +164,30 @@ test('an analysis that takes long is not taken for one of a dead node', async ()
   expect(await delivering.log()).toHaveLength(1)
   await delivering.behave({})
 }, 30_000)
+
+test('uptime is what was seen, not what a health check says; budgets and months are told', async () => {
+  const watch = async (times: number) => {
+    await service.query(`select graphile_worker.add_job('watchProviders', '{}')`)
+    await until('it was looked at', async () => {
+      const [row] = await service.query<{ n: number }>(
+        `select count(*)::int n from provider_health where provider = 'delivering'`,
+      )
+      return row!.n === times || undefined
+    })
+  }
+  await watch(1)
+  await service.query(`update provider_gate set open_until = now() + interval '1 minute' where provider = 'delivering'`)
+  await watch(2) // its health check still says that all is well
+  const month = new Date().toISOString().slice(0, 7)
+  const reports = (await http('GET', `${service.url}/api/providers/report?month=${month}`)).json as ProviderReport[]
+  expect(reports.find(entry => entry.provider === 'delivering')!.uptime).toBe(0.5)
+  expect((await http('GET', `${service.url}/api/providers/report?month=2026-13`)).status).toBe(400)
+  const changed = `${service.url}/api/providers/report?days=2&changedAt=${new Date().toISOString().slice(0, 10)}`
+  const { before, after } = (await http('GET', changed)).json
+  expect([before.length, after.length > 0]).toEqual([0, true])
+  const budgets = (await http('GET', `${service.url}/api/providers/budgets`)).json
+  expect(budgets).toMatchObject([{ provider: 'delivering', currency: 'EUR', perDay: null }])
+  expect(budgets[0].month).toBeGreaterThan(0)
+  expect((await http('GET', `${service.url}/api/quality`)).status).toBe(200)
+  expect((await http('GET', `${service.url}/api/quality/alarms`)).json).toEqual([])
+})
