@@ -9,7 +9,7 @@ import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
 import { startPreparation } from '../dist/analysis/calling/preparation.js'
-import { createRemoteProvider } from '../dist/analysis/providers/createRemoteProvider.js'
+import { createHttpProvider } from '../dist/analysis/providers/createHttpProvider.js'
 import { migrate, openDatabase } from '../dist/platform/database.js'
 import { startEmbeddedPostgres } from '../dist/platform/embeddedPostgres.js'
 import { parseEndpoints } from '../dist/platform/endpoints.js'
@@ -29,6 +29,7 @@ function studyOf(images, size) {
     studyInstanceUid: `1.2.${images}.${Math.random()}`,
     revision: 1,
     undecodable: [],
+    objects: async function* () {},
     series: [
       {
         seriesInstanceUid: '1.2.3',
@@ -62,7 +63,7 @@ const client = more => {
     }),
     'bench',
   )
-  return createRemoteProvider(providers[0], { database, prepare: preparation.prepare, pseudonymKey: 'bench' })
+  return createHttpProvider(providers[0], { database, prepare: preparation.prepare, pseudonymKey: 'bench' })
 }
 const never = new AbortController().signal
 const percentile = (values, share) => values.sort((a, b) => a - b)[Math.floor(values.length * share)].toFixed(2)

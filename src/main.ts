@@ -9,13 +9,14 @@ import { adminAccess, dicomwebAccess } from './admin/authentication.js'
 import { adminRouter } from './admin/router.js'
 import { startPreparation } from './analysis/calling/preparation.js'
 import type { Provider } from './analysis/provider.js'
-import { createRemoteProvider } from './analysis/providers/createRemoteProvider.js'
+import { createHttpProvider } from './analysis/providers/createHttpProvider.js'
+import { dicomProvider } from './analysis/providers/dicom/index.js'
 import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
 import { createDeliverer } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
 import { Ingest } from './ingest/index.js'
-import { type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
+import { dicomTransport, type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
 import { type PixelPool, startPixelPool } from './pixels/pool.js'
 import { type Database, migrate, openDatabase } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
@@ -25,6 +26,7 @@ import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
+import type { ProviderSettings } from './platform/providerSettings.js'
 import { type Settings, SettingsError } from './platform/settings.js'
 import { startDrawing } from './results/drawing.js'
 
@@ -163,11 +165,14 @@ async function pipelineContext(
   const pseudonymKey = await madeOnce(database, 'pseudonym key', randomBytes(32).toString('base64url'))
   const preparation = startPreparation(settings.analysis.workers)
   undo.push(() => preparation.close())
+  const clientOf = (entry: ProviderSettings): Provider => {
+    if (entry.kind === 'reference') return reference
+    if (entry.kind === 'dicom')
+      return dicomProvider({ ...entry, pseudonymKey }, dicomTransport(entry, { database, blobs }))
+    return createHttpProvider(entry, { database, prepare: preparation.prepare, pseudonymKey })
+  }
   for (const entry of endpoints.providers) {
-    const provider =
-      entry.kind === 'reference'
-        ? reference
-        : createRemoteProvider(entry, { database, prepare: preparation.prepare, pseudonymKey })
+    const provider = clientOf(entry)
     providers.set(entry.name, provider)
     if (provider !== reference) undo.push(() => provider.close())
   }
@@ -188,6 +193,11 @@ async function pipelineContext(
       duplicatePolicy: settings.study.duplicatePolicy,
       maxInstanceBytes: settings.stow.maxInstanceBytes,
       minimumFreeBytes: settings.storage.minimumFreeBytes,
+      answersOf: new Map(
+        endpoints.providers.flatMap(entry =>
+          entry.kind === 'dicom' ? [[entry.answersFrom, entry.name] as const] : [],
+        ),
+      ),
     }),
     endpoints,
     providers,

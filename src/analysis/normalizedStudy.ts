@@ -1,5 +1,6 @@
 import type { DicomJson } from '../dicom/dicomJson.js'
 import type { Samples } from '../pixels/imageDescription.js'
+import type { Deidentification } from '../privacy/deidentify.js'
 
 export type Vec3 = readonly [number, number, number]
 
@@ -8,8 +9,22 @@ export interface NormalizedStudy {
   studyInstanceUid: string
   revision: number
   series: NormalizedSeries[]
+  /**
+   * Its images as Part 10 files, normalized, one after another; a file is gone when the next is asked for. UIDs are those in the file.
+   * @param deidentify as the patient becomes unknown; undefined: as they are
+   */
+  objects(deidentify: Deidentification | undefined): AsyncIterable<StudyObject>
   /** What the study has beside: images in a transfer syntax that is stored but not decoded (video). */
   undecodable: { transferSyntax: string; instances: number }[]
+}
+
+export interface StudyObject {
+  path: string
+  byteLength: number
+  sopClassUid: string
+  sopInstanceUid: string
+  seriesInstanceUid: string
+  studyInstanceUid: string
 }
 
 export interface NormalizedSeries {

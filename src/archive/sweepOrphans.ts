@@ -42,7 +42,7 @@ export async function sweepOrphans(database: Database, blobs: BlobStore, now = n
 
 async function withoutInstance(database: Database, keys: readonly BlobKey[]): Promise<BlobKey[]> {
   const { rows } = await database.query<{ blob_key: BlobKey }>(
-    'select blob_key from instance where blob_key = any ($1)',
+    'select blob_key from instance where blob_key = any ($1) union all select blob_key from answer where blob_key = any ($1)',
     [keys],
   )
   const kept = new Set(rows.map(row => row.blob_key))

@@ -6,7 +6,7 @@ import pg from 'pg'
 import { request } from 'undici'
 import { checkHealth } from '../analysis/providers/health.js'
 import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
-import type { ProviderSettings } from '../platform/providerSettings.js'
+import type { ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
 import { resolveSecret } from '../platform/secret.js'
 import { loadSettings, type Settings } from '../platform/settings.js'
 
@@ -131,7 +131,7 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
   ]
   for (const provider of endpoints.providers)
     if (provider.kind !== 'reference')
-      for (const reference of [provider.apiKey, provider.tls?.key])
+      for (const reference of secretsOf(provider))
         if (reference) references.push({ owner: `provider ${provider.name}`, reference })
   return references.map(({ owner, reference }) => {
     const name = `secret ${reference} of ${owner}`
@@ -146,6 +146,12 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
       }
     }
   })
+}
+
+function secretsOf(provider: RemoteProviderSettings): (string | undefined)[] {
+  return provider.kind === 'dicom'
+    ? [provider.stow.token, provider.stow.password]
+    : [provider.apiKey, provider.tls?.key]
 }
 
 async function checkProvider(provider: ProviderSettings): Promise<Finding> {

@@ -1,7 +1,7 @@
 import { Agent, type Dispatcher } from 'undici'
 import type { DicomJson } from '../dicom/dicomJson.js'
 import type { StowDestination } from '../platform/endpoints.js'
-import { authorizationOf } from './stowClient.js'
+import { authorizationOf } from '../platform/secret.js'
 
 const maxAnswerBytes = 16 * 1024 * 1024
 

@@ -6,7 +6,7 @@ import { itemsOf, numberOf, textOf } from '../dicom/dicomJson.js'
 import { reason } from '../dicom/reasons.js'
 import type { StowDestination } from '../platform/endpoints.js'
 import { retryAfterSeconds } from '../platform/retryAfter.js'
-import { resolveSecret } from '../platform/secret.js'
+import { authorizationOf } from '../platform/secret.js'
 import type { DeliveryOutcome, ObjectToDeliver } from './outcome.js'
 
 const maxAnswerBytes = 16 * 1024 * 1024
@@ -118,15 +118,6 @@ export class StowClient {
     }
     return { status: response.statusCode, headers: response.headers, body: text }
   }
-}
-
-/** The header by which a DICOMweb server knows us. */
-export function authorizationOf({ token, username, password }: StowDestination['stow']): Record<string, string> {
-  if (token) return { Authorization: `Bearer ${resolveSecret(token)}` }
-  if (username && password) {
-    return { Authorization: `Basic ${Buffer.from(`${username}:${resolveSecret(password)}`).toString('base64')}` }
-  }
-  return {}
 }
 
 /** `unclear`: the answer does not say what became of the object; the destination has to be asked. */

@@ -30,7 +30,17 @@ const wordSizes: Readonly<Record<string, number>> = {
  */
 export type Replacements = ReadonlyMap<string, Replacement>
 
+/** An element that is about to be written; its value in Little Endian, text in the data set's character set. */
+export interface ElementToWrite {
+  tag: string
+  vr: string
+  /** Undefined for sequences. */
+  bytes: Buffer | undefined
+}
+
 export interface RewriteOptions {
+  /** Asked for every element, also within sequences, that is not replaced otherwise: whether it stays, or what takes its place. A sequence that stays is gone through. */
+  change?: (element: ElementToWrite) => 'keep' | Replacement
   /** All text becomes UTF-8, and Specific Character Set says so. */
   utf8?: boolean
   /** Private elements are dropped, except those of these creators. */
@@ -101,6 +111,8 @@ function encodeElement(
   charset: CharacterSet,
 ): Buffer[] {
   if (element.items) {
+    const changed = rewriting.change?.({ tag, vr: 'SQ', bytes: undefined }) ?? 'keep'
+    if (changed !== 'keep') return encodeReplacement(tag, changed)
     const items = element.items.map((item, i) =>
       item.dataSet
         ? Buffer.concat(encodeElements(item.dataSet, rewriting, `${path}${tag}.${i}.`, charset))
@@ -118,6 +130,8 @@ function encodeElement(
     else if (size === 4) bytes.swap32()
     else bytes.swap64()
   }
+  const changed = rewriting.change ? rewriting.change({ tag, vr, bytes }) : 'keep'
+  if (changed !== 'keep') return encodeReplacement(tag, changed)
   if (rewriting.utf8 && textVrs.has(vr)) bytes = Buffer.from(charset.decode(bytes, vr === 'PN').replace(/[\0 ]+$/, ''))
   const padded = even(bytes, paddingOf(vr))
   if (!longLengthVrs.has(vr) && padded.length > 0xffff) vr = 'UN' // PS3.5 6.2.2: a value too long for its VR's length field

@@ -1,5 +1,5 @@
 import type { BlobStore } from '../archive/index.js'
-import { addEvidence } from '../archive/index.js'
+import { addEvidence, keepAnswer } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
 import type { Database } from '../platform/database.js'
 import { errorContext, type Log } from '../platform/log.js'
@@ -26,6 +26,8 @@ export interface IngestOptions {
   duplicatePolicy: 'keep' | 'replace'
   maxInstanceBytes: number
   minimumFreeBytes: number
+  /** Provider of kind `dicom` by the name of the source that its answers come from. */
+  answersOf: ReadonlyMap<string, string>
   log: Log
 }
 
@@ -75,6 +77,13 @@ export class Ingest {
       await this.options.blobs.remove(received.blobKey)
       const detail = 'its Study Instance UID differs from the one in the URL'
       return { ...identity, outcome: 'refused', reason: reason.studyUidMismatch, detail }
+    }
+    const provider = source && this.options.answersOf.get(source)
+    if (provider) {
+      const { blobKey, header } = received
+      const old = await keepAnswer(this.options.database, { ...identity, provider, blobKey, header: header.json })
+      if (old) await this.options.blobs.remove(old)
+      return { ...identity, outcome: 'stored' }
     }
     const committed: CommitOutcome = await this.queue.commit(received, source)
     switch (committed.outcome) {

@@ -239,7 +239,7 @@ async function putOff(
   )
   const waited = rows[0]?.waiting ?? 0
   if (waited > settings.waitHours * 3600) return false
-  const spread = Math.min(600, Math.max(settings.breaker.openSeconds, waited / 4))
+  const spread = Math.min(600, Math.max('breaker' in settings ? settings.breaker.openSeconds : 30, waited / 4))
   const seconds = (problem.awayForSeconds ?? 0) + Math.random() * spread
   await transaction(database, async tx => {
     if (waited === 0)

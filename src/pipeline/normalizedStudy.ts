@@ -1,10 +1,14 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type FrameDecoder, imagesOf } from '../analysis/normalizedImages.js'
-import type { NormalizedSeries, NormalizedStudy } from '../analysis/normalizedStudy.js'
+import type { NormalizedSeries, NormalizedStudy, StudyObject } from '../analysis/normalizedStudy.js'
 import { instancesOfRevision, type StoredInstance } from '../archive/index.js'
 import { textOf } from '../dicom/dicomJson.js'
 import { withoutPrivateElements } from '../dicom/privateElements.js'
 import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
 import { isDecodable } from '../pixels/codecs/index.js'
+import { type Deidentification, pseudonymousUid } from '../privacy/deidentify.js'
 import type { PipelineContext } from './context.js'
 
 /**
@@ -20,6 +24,7 @@ export async function normalizedStudy(
   const instances = await instancesOfRevision(context.database, study, revision)
   const series = new Map<string, NormalizedSeries>()
   const undecodable = new Map<string, number>()
+  const images: StoredInstance[] = []
   for (const instance of instances) {
     const syntax = findTransferSyntax(instance.transferSyntaxUid)
     if (syntax && !isDecodable(syntax)) {
@@ -27,17 +32,47 @@ export async function normalizedStudy(
       continue
     }
     const header = withoutPrivateElements(instance.header, privateCreators)
-    const images = imagesOf({ ...instance, header }, decoderOf(instance, context))
-    if (images.length === 0) continue
+    const frames = imagesOf({ ...instance, header }, decoderOf(instance, context))
+    if (frames.length === 0) continue
+    images.push(instance)
     const entry = series.get(instance.seriesInstanceUid) ?? newSeries(instance)
-    entry.images.push(...images)
+    entry.images.push(...frames)
     series.set(instance.seriesInstanceUid, entry)
   }
   return {
     studyInstanceUid: study,
     revision,
     series: [...series.values()],
+    objects: deidentify => studyObjects(images, context, privateCreators, deidentify),
     undecodable: [...undecodable].map(([transferSyntax, count]) => ({ transferSyntax, instances: count })),
+  }
+}
+
+/** Made by the pixel threads, each in its turn. */
+async function* studyObjects(
+  instances: readonly StoredInstance[],
+  { blobs, pixels }: PipelineContext,
+  privateCreators: readonly string[],
+  deidentify: Deidentification | undefined,
+): AsyncGenerator<StudyObject> {
+  const folder = await mkdtemp(join(tmpdir(), 'radbridge-objects-'))
+  try {
+    const known = (uid: string) => (deidentify ? pseudonymousUid(deidentify.key, uid) : uid)
+    for (const { blobKey, sopClassUid, seriesInstanceUid, studyInstanceUid } of instances) {
+      const path = join(folder, 'object.dcm')
+      const options = { utf8: true, privateCreators, ...(deidentify ? { deidentify } : {}) }
+      const { sopInstanceUid } = await pixels.file(blobs.pathOf(blobKey), path, options)
+      yield {
+        path,
+        byteLength: (await stat(path)).size,
+        sopClassUid,
+        sopInstanceUid,
+        seriesInstanceUid: known(seriesInstanceUid),
+        studyInstanceUid: known(studyInstanceUid),
+      }
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
   }
 }
 

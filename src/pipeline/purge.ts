@@ -2,11 +2,15 @@ import { makeWorkerUtils } from 'graphile-worker'
 import { sweepOrphans } from '../archive/index.js'
 import type { PipelineContext } from './context.js'
 
+const answersKeptDays = 90
+
 /**
  * Removes what the queue leaves behind (names of queues and tasks without jobs, jobs that were given up for good), and files that no
  * instance refers to.
  */
 export async function purge({ database, blobs, log }: PipelineContext): Promise<void> {
+  // Their files go with the next sweep over their folder, or were looked at and are kept for so long.
+  await database.query('delete from answer where received_at < now() - make_interval(days => $1)', [answersKeptDays])
   const removed = await sweepOrphans(database, blobs)
   if (removed > 0) log.info('files that were never acknowledged have been removed', { files: removed })
   const utilities = await makeWorkerUtils({ pgPool: database })

@@ -2,9 +2,15 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import type { DataSet } from 'dicom-parser'
 import { type DicomJson, numberOf, textsOf } from '../dicom/dicomJson.js'
 import { parseDataSet } from '../dicom/part10.js'
-import { elementHeader, fileMeta, type Replacement, rewriteDataSet } from '../dicom/rewrite.js'
+import { elementHeader, fileMeta, type Replacement, type RewriteOptions, rewriteDataSet } from '../dicom/rewrite.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid, implementationClassUid } from '../dicom/uid.js'
+import {
+  type Deidentification,
+  deidentificationAttributes,
+  deidentifier,
+  pseudonymousUid,
+} from '../privacy/deidentify.js'
 import { decodeFrame, type NormalizedFrame } from './decodeFrame.js'
 import { embeddedOverlays, overlayAttributes, packBits } from './embeddedOverlays.js'
 import { type FrameSource, maxInflated, openFrames } from './frames.js'
@@ -21,6 +27,8 @@ export interface NormalizeOptions {
   utf8?: boolean
   /** Private elements are dropped, except those of these creators. */
   privateCreators?: readonly string[]
+  /** Who the patient is becomes unknown, and all UIDs become others (PS3.15 annex E). Pixels stay as they are. */
+  deidentify?: Deidentification
 }
 
 export interface NormalizeReport {
@@ -84,7 +92,14 @@ class Normalization {
       for (const [tag, value] of overlayAttributes(overlay, image, overlayPlanes[i]!)) replacements.set(tag, value)
       this.changes.add(`the overlay in bit ${overlay.bit} of the samples to Overlay Data (${overlay.group},3000)`)
     }
-    const sopInstanceUid = this.identity(first, replacements)
+    let sopInstanceUid = this.identity(first, replacements)
+    const { deidentify } = this.options
+    if (deidentify) {
+      sopInstanceUid = pseudonymousUid(deidentify.key, sopInstanceUid)
+      replacements.set('00080018', text('UI', sopInstanceUid))
+      for (const [tag, value] of deidentificationAttributes(deidentify)) replacements.set(tag, value)
+      this.changes.add('de-identified')
+    }
     const { before, after } = await this.rewrite(replacements)
     const frameBits = first.samples.length * (image.bitsAllocated === 1 ? 1 : first.bitsAllocated)
     const length = Math.ceil((frameBits * image.frames) / 8)
@@ -109,6 +124,12 @@ class Normalization {
       frames: image.frames,
       changes: [...this.changes],
     }
+  }
+
+  private get rewriteOptions(): RewriteOptions {
+    const { deidentify, ...options } = this.options
+    // Without a list of private creators none is known to be safe.
+    return deidentify ? { privateCreators: [], ...options, change: deidentifier(deidentify) } : options
   }
 
   private async decode(frame: number): Promise<NormalizedFrame> {
@@ -223,7 +244,7 @@ class Normalization {
         this.changes.add('the compressed icon dropped')
       }
       const bigEndian = transferSyntax.encoding === 'explicit-big'
-      const before = rewriteDataSet(dataSet, bigEndian, replacements, this.options)
+      const before = rewriteDataSet(dataSet, bigEndian, replacements, this.rewriteOptions)
       if (!partial || end === undefined || end >= size) return { before, after: Buffer.alloc(0) }
       if (size - end > maxTrailing) throw new PixelProblem(`${size - end} bytes follow Pixel Data, too many to be read`)
       const trailing = parseDataSet(await readExactly(file, end, size - end), 0, transferSyntax, true, { anyVr: true })
@@ -234,7 +255,10 @@ class Normalization {
       // Digital signatures do not hold for other bytes, and padding is none any more.
       for (const tag of Object.keys(trailing.dataSet.elements))
         if (tag.startsWith('xfff')) delete trailing.dataSet.elements[tag]
-      return { before, after: rewriteDataSet(trailing.dataSet, bigEndian, new Map(), { ...this.options, utf8: false }) }
+      return {
+        before,
+        after: rewriteDataSet(trailing.dataSet, bigEndian, new Map(), { ...this.rewriteOptions, utf8: false }),
+      }
     } finally {
       await file.close()
     }

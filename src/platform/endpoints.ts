@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { concept, httpUrl, name, provider, secret } from './providerSettings.js'
+import { concept, name, provider, secret, stowServer } from './providerSettings.js'
 import { SettingsError } from './settings.js'
 import { parseYaml, YamlProblem } from './yaml.js'
 
@@ -22,16 +22,7 @@ const destination = z.union([
   z.strictObject({
     name,
     format: format.prefault({}),
-    stow: z.strictObject({
-      url: httpUrl,
-      token: secret.optional(),
-      username: z.string().optional(),
-      password: secret.optional(),
-      timeoutSeconds: z.number().positive().default(60),
-      http2: z.boolean().default(false),
-      /** Ask the destination by QIDO-RS for the object after it said that it stored it. */
-      confirm: z.boolean().default(false),
-    }),
+    stow: stowServer,
   }),
   z.strictObject({ name, format: format.prefault({}), folder: z.string().min(1) }),
 ])
@@ -144,6 +135,14 @@ const endpointsSchema = z
     for (const [index, entry] of document.providers.entries()) {
       if (entry.kind !== 'reference' && entry.budget && !entry.price)
         context.addIssue({ code: 'custom', path: ['providers', index, 'budget'], message: 'a budget needs a price' })
+    }
+    for (const [index, entry] of document.providers.entries()) {
+      if (entry.kind === 'dicom' && !document.sources.some(from => from.name === entry.answersFrom))
+        context.addIssue({
+          code: 'custom',
+          path: ['providers', index, 'answersFrom'],
+          message: `no source is named ${entry.answersFrom}`,
+        })
     }
     const providers = new Set(['reference', ...document.providers.map(p => p.name)])
     const destinations = new Set(document.destinations.map(d => d.name))

@@ -7,11 +7,23 @@ export const name = z
 export const secret = z
   .string()
   .regex(secretReference, 'expected a reference, env:NAME or file:/path, never the secret itself')
-export const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address' })
+const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address' })
 export const concept = z.strictObject({
   scheme: z.string().min(1).max(16),
   value: z.string().min(1).max(64),
   meaning: z.string().min(1).max(64),
+})
+
+/** A DICOMweb server; `/studies` follows its address. */
+export const stowServer = z.strictObject({
+  url: httpUrl,
+  token: secret.optional(),
+  username: z.string().optional(),
+  password: secret.optional(),
+  timeoutSeconds: z.number().positive().default(60),
+  http2: z.boolean().default(false),
+  /** Ask the destination by QIDO-RS for the object after it said that it stored it. */
+  confirm: z.boolean().default(false),
 })
 
 /** Private elements of these creators are shown to the provider; all others are dropped. */
@@ -23,11 +35,33 @@ const budget = z.strictObject({
   whenSpent: z.enum(['stop', 'warn']).default('stop').describe('stop: studies go to the fallback providers, or fail'),
 })
 
-/** What all providers that are called over the network have in common. */
+/** What all providers that are not in this process have in common. */
 const remote = {
   name,
-  timeoutSeconds: z.number().positive().default(30).describe('of one request'),
   deadlineSeconds: z.number().positive().default(1800).describe('of a whole study'),
+  waitHours: z
+    .number()
+    .min(0)
+    .default(24)
+    .describe('so long a study waits for a provider that is away, if there is no fallback'),
+  price: z
+    .strictObject({ perMillionUnits: z.number().min(0), currency: z.string().regex(/^[A-Z]{3}$/) })
+    .optional()
+    .describe('what its units cost'),
+  budget: budget.optional(),
+  deidentify: z
+    .enum(['basic', 'basic+retain-longitudinal', 'none'])
+    .default('basic')
+    .describe('basic: nothing that may name the patient is sent, and no image whose pixels may'),
+  privateCreators,
+}
+
+/** Of those that are called by HTTP with requests of their own. */
+const http = {
+  ...remote,
+  baseUrl: httpUrl.transform(url => url.replace(/\/+$/, '')),
+  apiKey: secret.optional(),
+  timeoutSeconds: z.number().positive().default(30).describe('of one request'),
   concurrency: z
     .number()
     .int()
@@ -37,11 +71,6 @@ const remote = {
     .describe('requests at the same time, by all nodes together'),
   requestsPerMinute: z.number().positive().optional(),
   unitsPerMinute: z.number().positive().optional(),
-  waitHours: z
-    .number()
-    .min(0)
-    .default(24)
-    .describe('so long a study waits for a provider that is away, if there is no fallback'),
   breaker: z
     .strictObject({
       failures: z.number().int().min(1).default(5),
@@ -49,27 +78,11 @@ const remote = {
     })
     .prefault({})
     .describe('after so many failures in a row nothing is sent for so long'),
-  price: z
-    .strictObject({ perMillionUnits: z.number().min(0), currency: z.string().regex(/^[A-Z]{3}$/) })
-    .optional()
-    .describe('what its units cost'),
-  budget: budget.optional(),
   proxy: httpUrl.optional(),
   tls: z
     .strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: secret.optional() })
     .optional()
     .describe('PEM files: who is trusted, our certificate, and a reference to its key'),
-  deidentify: z
-    .enum(['basic', 'basic+retain-longitudinal', 'none'])
-    .default('basic')
-    .describe('basic: no attribute that may name the patient is sent, and no image whose pixels may'),
-  privateCreators,
-}
-
-const http = {
-  ...remote,
-  baseUrl: httpUrl.transform(url => url.replace(/\/+$/, '')),
-  apiKey: secret.optional(),
 }
 
 /** Of providers that are asked image by image. */
@@ -205,9 +218,22 @@ export const provider = z.discriminatedUnion(
       }),
       outputs: z.array(tensorOutput).min(1),
     }),
+    z.strictObject({
+      ...remote,
+      kind: z.literal('dicom'),
+      stow: stowServer.describe('where studies are sent to'),
+      answersFrom: name.describe('the source whose objects are its answers'),
+      quietSeconds: z
+        .number()
+        .min(0)
+        .default(5)
+        .describe('an answer is complete when nothing more has come for so long'),
+    }),
   ],
-  { error: 'expected a kind: reference, imaging-rest, openai or kserve' },
+  { error: 'expected a kind: reference, imaging-rest, openai, kserve or dicom' },
 )
 
 export type ProviderSettings = z.infer<typeof provider>
 export type RemoteProviderSettings = Exclude<ProviderSettings, { kind: 'reference' }>
+export type HttpProviderSettings = Exclude<RemoteProviderSettings, { kind: 'dicom' }>
+export type DicomProviderConfiguration = Extract<ProviderSettings, { kind: 'dicom' }>

@@ -20,3 +20,20 @@ export function resolveSecret(reference: string): string {
     throw new Error(`secret ${reference}: cannot be read (${(cause as NodeJS.ErrnoException).code})`)
   }
 }
+
+/** The header by which a DICOMweb server knows us. */
+export function authorizationOf({
+  token,
+  username,
+  password,
+}: {
+  token?: string | undefined
+  username?: string | undefined
+  password?: string | undefined
+}): Record<string, string> {
+  if (token) return { Authorization: `Bearer ${resolveSecret(token)}` }
+  if (username && password) {
+    return { Authorization: `Basic ${Buffer.from(`${username}:${resolveSecret(password)}`).toString('base64')}` }
+  }
+  return {}
+}

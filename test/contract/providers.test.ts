@@ -4,9 +4,9 @@ import { findingsSchema } from '../../src/analysis/findingsSchema.js'
 import type { NormalizedImage, NormalizedStudy } from '../../src/analysis/normalizedStudy.js'
 import { misplaced } from '../../src/analysis/placement.js'
 import type { Provider } from '../../src/analysis/provider.js'
-import { createRemoteProvider } from '../../src/analysis/providers/createRemoteProvider.js'
+import { createHttpProvider } from '../../src/analysis/providers/createHttpProvider.js'
 import { parseEndpoints } from '../../src/platform/endpoints.js'
-import type { RemoteProviderSettings } from '../../src/platform/providerSettings.js'
+import type { HttpProviderSettings } from '../../src/platform/providerSettings.js'
 import { startTestDatabase } from '../fixtures/database.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
 
@@ -61,9 +61,9 @@ function client(yaml: string, more = '', maxRetries = 12): Provider {
 `,
     'endpoints.yaml',
   )
-  const settings = list[0] as RemoteProviderSettings
+  const settings = list[0] as HttpProviderSettings
   const parts = { database: base.database, prepare: preparation.prepare, pseudonymKey: 'a key' }
-  const provider = createRemoteProvider(settings, parts)
+  const provider = createHttpProvider(settings, parts)
   opened.push(provider)
   return provider
 }
@@ -101,6 +101,7 @@ function studyOf(slices: number, over: Partial<NormalizedImage> = {}): Normalize
     studyInstanceUid: uid,
     revision: 1,
     undecodable: [],
+    objects: async function* () {},
     series: [{ seriesInstanceUid: `${uid}.1`, modality: 'CT', images }],
   }
 }

@@ -82,7 +82,7 @@ describe('endpoints', () => {
     [
       'a kind of provider of a later version',
       'providers: [{ name: a, kind: later }]\n',
-      /expected a kind: reference, imaging-rest, openai or kserve/,
+      /expected a kind: reference, imaging-rest, openai, kserve or dicom/,
     ],
     [
       'the same name twice',

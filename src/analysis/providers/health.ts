@@ -1,7 +1,7 @@
 import { request } from 'undici'
 import { z } from 'zod'
 import type { RemoteProviderSettings } from '../../platform/providerSettings.js'
-import { resolveSecret } from '../../platform/secret.js'
+import { authorizationOf } from '../../platform/secret.js'
 import { healthAnswer } from './imaging-rest/wire.js'
 
 export type Health = { says: string } | { problem: string; fix: string }
@@ -11,20 +11,23 @@ const timeoutMilliseconds = 10_000
 /** Asks a provider how it is, by the health check of its kind. */
 export async function checkHealth(provider: RemoteProviderSettings): Promise<Health> {
   try {
-    const key = provider.apiKey ? { Authorization: `Bearer ${resolveSecret(provider.apiKey)}` } : {}
     const { path, judge, documented } = healthOf(provider)
-    const { statusCode, body } = await request(`${provider.baseUrl}${path}`, {
-      headers: { Accept: 'application/json', ...key },
+    const base = provider.kind === 'dicom' ? provider.stow.url.replace(/\/$/, '') : provider.baseUrl
+    const { statusCode, body } = await request(`${base}${path}`, {
+      headers: {
+        Accept: provider.kind === 'dicom' ? 'application/dicom+json' : 'application/json',
+        ...authorizationOf(provider.kind === 'dicom' ? provider.stow : { token: provider.apiKey }),
+      },
       headersTimeout: timeoutMilliseconds,
       bodyTimeout: timeoutMilliseconds,
       signal: AbortSignal.timeout(2 * timeoutMilliseconds),
     })
     const text = await body.text()
     if (statusCode === 401 || statusCode === 403)
-      return { problem: `refuses our key (${statusCode})`, fix: 'Check apiKey of this provider.' }
+      return { problem: `refuses our key (${statusCode})`, fix: 'Check the key or token of this provider.' }
     return (
       judge(statusCode, parsed(text)) ?? {
-        problem: `answers ${statusCode} to ${provider.baseUrl}${path}, and not what was agreed`,
+        problem: `answers ${statusCode} to ${base}${path}, and not what was agreed`,
         fix: `Check baseUrl: docs/providers/${documented} says what lies below it.`,
       }
     )
@@ -81,6 +84,12 @@ function healthOf(provider: RemoteProviderSettings): HealthCheck {
             ? { says: `has model ${provider.model}` }
             : lacks(provider.model, models)
         },
+      }
+    case 'dicom':
+      return {
+        path: '/studies?limit=1',
+        documented: 'dicom.md',
+        judge: status => (status === 200 || status === 204 ? { says: 'answers QIDO-RS' } : undefined),
       }
     case 'kserve':
       return {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { RemoteProviderSettings } from '../../platform/providerSettings.js'
+import type { HttpProviderSettings } from '../../platform/providerSettings.js'
 import { resolveSecret } from '../../platform/secret.js'
 import type { RemoteParts } from '../calling/remote.js'
 import type { Provider } from '../provider.js'
@@ -8,8 +8,8 @@ import { kserveProvider } from './kserve/index.js'
 import { openAiProvider } from './openai/index.js'
 
 /** The client of a configured provider; its secrets are read now. @throws Error naming a secret or a file that cannot be read */
-export function createRemoteProvider(
-  settings: RemoteProviderSettings,
+export function createHttpProvider(
+  settings: HttpProviderSettings,
   parts: RemoteParts & { pseudonymKey: string },
 ): Provider {
   const common = {
@@ -27,7 +27,7 @@ export function createRemoteProvider(
   }
 }
 
-function tlsOf({ tls }: RemoteProviderSettings): { ca?: string; cert?: string; key?: string } | undefined {
+function tlsOf({ tls }: HttpProviderSettings): { ca?: string; cert?: string; key?: string } | undefined {
   if (!tls) return undefined
   return {
     ...(tls.ca ? { ca: readFileSync(tls.ca, 'utf8') } : {}),
