@@ -17,7 +17,7 @@ import { createDeliverer } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
 import { Ingest } from './ingest/index.js'
 import { dicomTransport, type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
-import { type PixelPool, startPixelPool } from './pixels/pool.js'
+import { startPixelPool } from './pixels/pool.js'
 import { type Database, migrate, openDatabase } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
 import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
@@ -89,12 +89,7 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
     undo.push(async () => void (await Promise.all(ticks.map(tick => tick.stop()))))
 
     const admin = await adminToken(database, settings.auth.adminToken)
-    const { server, drain } = await listen(
-      settings,
-      endpoints,
-      { database, blobs, pixels: context.pixels, ingest: context.ingest, log, admin },
-      undo,
-    )
+    const { server, drain } = await listen(settings, context, admin, undo)
     const { port } = server.address() as AddressInfo
     const host = settings.http.host.includes(':') ? `[${settings.http.host}]` : settings.http.host
     const url = `http://${host}:${port}`
@@ -205,6 +200,7 @@ async function pipelineContext(
     quietSeconds: settings.study.quietSeconds,
     deviceSerialNumber: await madeOnce(database, 'installation', randomUUID().slice(0, 8)),
     softwareVersion: packageVersion,
+    pseudonymKey,
     log,
   }
 }
@@ -216,18 +212,9 @@ async function madeOnce(database: Database, name: string, value: string): Promis
   return rows[0]!.value
 }
 
-interface HttpParts {
-  database: Database
-  blobs: BlobStore
-  pixels: PixelPool
-  ingest: Ingest
-  log: Log
-  admin: AdminToken
-}
-
-async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts, undo: Undo) {
+async function listen(settings: Settings, context: PipelineContext, admin: AdminToken, undo: Undo) {
   let draining = false
-  const { ingest } = parts
+  const { ingest, endpoints, log } = context
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -238,14 +225,14 @@ async function listen(settings: Settings, endpoints: Endpoints, parts: HttpParts
   })
   app.use(
     '/dicom-web',
-    dicomwebAccess(endpoints.sources, parts.admin),
-    dicomwebRouter({ ...parts, limits: settings.stow, draining: () => draining }),
+    dicomwebAccess(endpoints.sources, admin),
+    dicomwebRouter({ ...context, limits: settings.stow, draining: () => draining }),
   )
-  app.use('/api', adminAccess(parts.admin), adminRouter(parts.database, endpoints, parts.log))
+  app.use('/api', adminAccess(admin), adminRouter(context))
   app.use((_req: Request, res: Response) => void answerProblem(res, 404, 'Not Found', 'there is no such resource'))
   app.use((error: Error & { status?: number }, _req: Request, res: Response, _next: NextFunction) => {
     const status = error.status && error.status < 500 ? error.status : 500
-    if (status === 500) parts.log.error('a request failed', errorContext(error))
+    if (status === 500) log.error('a request failed', errorContext(error))
     const detail = status === 500 ? 'the request failed on our side; the log says why' : 'the request could not be read'
     if (res.headersSent) res.destroy()
     else answerProblem(res, status, status === 500 ? 'Internal Server Error' : 'Bad Request', detail)

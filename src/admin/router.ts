@@ -3,7 +3,10 @@ import { z } from 'zod'
 import {
   type CanaryAction,
   chooseRoute,
+  datasetStudy,
+  labelledStudies,
   listCanaries,
+  type PipelineContext,
   type RetryOutcome,
   readTraits,
   retryDelivery,
@@ -12,15 +15,15 @@ import {
   steerCanary,
 } from '../pipeline/index.js'
 import { type Database, transaction } from '../platform/database.js'
-import type { Endpoints } from '../platform/endpoints.js'
-import type { Log } from '../platform/log.js'
+import { sendDatasetStudy } from './dataset.js'
 import { budgetReports, type Period, providerReportMarkdown, providerReports } from './providerReport.js'
 import { driftAlarms, qualityReports } from './quality.js'
 import { findStudy, howFar, listDeliveries, listStudies, studyStates } from './queries.js'
 import { giveVerdict, verdictSchema } from './verdicts.js'
 
 /** The admin REST API. Answers hold study UIDs and states, no patient data. */
-export function adminRouter(database: Database, endpoints: Endpoints, log: Log): Router {
+export function adminRouter(context: PipelineContext): Router {
+  const { database, endpoints, log } = context
   const { routes } = endpoints
   const router = Router()
   router.use(json({ limit: '64kb' }))
@@ -122,6 +125,20 @@ export function adminRouter(database: Database, endpoints: Endpoints, log: Log):
   })
 
   router.get('/quality/alarms', async (_req, res) => void res.json(await driftAlarms(database)))
+
+  router.get('/dataset', async (req, res) => {
+    const days = natural(req.query.days, 365)
+    if (!days || days > 36_600) return problem(res, 400, 'days: expected a whole number from 1')
+    res.json(await labelledStudies(database, days))
+  })
+
+  router.get('/dataset/:uid', async (req, res) => {
+    const study = await datasetStudy(req.params.uid, context)
+    if (study.outcome === 'not-found') return problem(res, 404, 'no study of this UID has verdicts')
+    if (study.outcome === 'withheld')
+      return problem(res, 409, `the study is withheld, since its pixels may name the patient: ${study.reason}`)
+    await sendDatasetStudy(res, study)
+  })
 
   router.get('/shadows', async (_req, res) => void res.json(await shadowReports(database, routes)))
 

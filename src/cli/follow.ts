@@ -59,7 +59,7 @@ export async function follow(args: string[]): Promise<number> {
 }
 
 /** The events of a `text/event-stream` body, with their data as JSON. */
-async function* serverSentEvents(body: AsyncIterable<Buffer>): AsyncGenerator<{ event: string; data: unknown }> {
+export async function* serverSentEvents(body: AsyncIterable<Buffer>): AsyncGenerator<{ event: string; data: unknown }> {
   const decoder = new TextDecoder()
   let text = ''
   for await (const chunk of body) {

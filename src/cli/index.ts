@@ -36,6 +36,14 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
       'providers [--days N | --month YYYY-MM] [--changed-at DAY]   how providers did: latency, failures, cost, verdicts',
     run: async args => (await import('./providers.js')).providers(args),
   },
+  dataset: {
+    summary: 'dataset export -o FOLDER [--days N]       studies with verdicts, de-identified, for training',
+    run: async args => (await import('./dataset.js')).dataset(args),
+  },
+  finetune: {
+    summary: 'finetune create|list|events --provider NAME   has a provider train on an exported data set',
+    run: async args => (await import('./finetune.js')).finetune(args),
+  },
   conformance: {
     summary: 'conformance                               prints the DICOM conformance statement',
     run: async () => (await import('./conformance.js')).conformance(),

@@ -23,6 +23,8 @@ export interface PipelineContext {
   /** Serial number of this installation, written into results. */
   deviceSerialNumber: string
   softwareVersion: string
+  /** Key of the names that stand for patients and studies outside of the hospital. */
+  pseudonymKey: string
   log: Log
 }
 

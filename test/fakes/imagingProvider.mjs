@@ -71,6 +71,7 @@ async function answer(req, res) {
   if (req.url === '/models') return json(res, 200, { data: [{ id: 'fake' }] })
   if (req.url === '/v2/models/fake/ready') return json(res, 200, {})
   if (req.url.startsWith('/jobs/')) return job(req, res)
+  if (req.url.startsWith('/fine-tuning/jobs')) return training(req, res, body)
   const wire = wires.find(({ path }) => path.test(req.url))
   if (!wire || req.method !== 'POST') return json(res, 404, { error: 'no such resource' })
   return analyze(req, res, body, wire)
@@ -281,6 +282,33 @@ function job(req, res) {
   if (!written) return json(res, 404, { error: 'no such job' })
   if (Date.now() < at) return json(res, 202, { status: 'running', status_url: req.url })
   return json(res, 200, written)
+}
+
+/** Trainings: POST begins one, GET lists them, and the events of one end when it does. */
+const trainings = []
+async function training(req, res, body) {
+  const id = /^\/fine-tuning\/jobs\/([^/]+)\/events$/.exec(req.url)?.[1]
+  if (id) {
+    if (!trainings.some(entry => entry.id === id)) return json(res, 404, { error: 'no such job' })
+    res.writeHead(200, { 'Content-Type': 'text/event-stream' })
+    for (const data of [
+      { status: 'running', message: 'epoch 1' },
+      { status: behaviour.trainingFails ? 'failed' : 'succeeded' },
+    ])
+      res.write(`data: ${JSON.stringify(data)}\n\n`)
+    return res.end()
+  }
+  if (req.method !== 'POST') return json(res, 200, { jobs: trainings })
+  const form = await new Response(body, { headers: { 'Content-Type': req.headers['content-type'] } }).formData()
+  const files = form.getAll('files').map(file => file.name)
+  const job = {
+    id: `ft-${trainings.length + 1}`,
+    status: 'queued',
+    files,
+    ...JSON.parse(await form.get('request').text()),
+  }
+  trainings.push(job)
+  return json(res, 201, job)
 }
 
 function heatmapOf({ rows, columns }) {
