@@ -1,10 +1,14 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { z } from 'zod'
 import { type Prepare, startPreparation } from '../../src/analysis/calling/preparation.js'
 import { findingsSchema } from '../../src/analysis/findingsSchema.js'
 import type { NormalizedImage, NormalizedStudy } from '../../src/analysis/normalizedStudy.js'
 import { misplaced } from '../../src/analysis/placement.js'
 import type { Provider } from '../../src/analysis/provider.js'
 import { createHttpProvider } from '../../src/analysis/providers/createHttpProvider.js'
+import { documentedAnswer } from '../../src/analysis/providers/imaging-rest/wire.js'
+import { documentedAnswer as modelAnswerInFull } from '../../src/analysis/providers/openai/wire.js'
 import { parseEndpoints } from '../../src/platform/endpoints.js'
 import type { HttpProviderSettings } from '../../src/platform/providerSettings.js'
 import { startTestDatabase } from '../fixtures/database.js'
@@ -329,4 +333,12 @@ test('kserve: samples go through their window, and a score above the threshold i
   ])
   // The first sample is 1024 − 1024 = 0 HU: the middle of the window, (0.5 − 0.5) / 0.25.
   expect((await fake.log())[0]).toMatchObject({ first: 0 })
+})
+
+test.each([
+  ['imaging-rest', documentedAnswer],
+  ['openai', modelAnswerInFull],
+])('docs/providers/%s.schema.json is the schema of the code', (kind, schema) => {
+  const written = JSON.parse(readFileSync(`docs/providers/${kind}.schema.json`, 'utf8'))
+  expect(written).toEqual({ title: `Answer of a provider of kind ${kind}`, ...z.toJSONSchema(schema, { io: 'input' }) })
 })

@@ -17,6 +17,9 @@ export const batchAnswer = z.object({
 })
 export type BatchAnswer = z.infer<typeof batchAnswer>
 
+/** The same with its results in full, for docs/providers/imaging-rest.schema.json. */
+export const documentedAnswer = batchAnswer.extend({ results: z.array(imageResult) })
+
 /** The answer to one image: that of a batch of one, without the list. */
 export const singleAnswer = batchAnswer.omit({ results: true }).loose()
 
