@@ -5,6 +5,7 @@ import { chooseProvider } from './canary.js'
 import { chooseRoute, readTraits } from './chooseRoute.js'
 import { analysisQueue, type PipelineContext } from './context.js'
 import { fetchedFrom } from './fetchPriors.js'
+import { readVerdicts } from './readVerdicts.js'
 import { startShadows } from './shadow.js'
 
 /** Nothing arrived for a quiet period: the study counts as complete, and a route is chosen for it. */
@@ -23,6 +24,12 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
       reason: `nothing arrived for ${context.quietSeconds} s`,
       at: new Date().toISOString(),
     })
+    if (revision > 1 && !(await hasNewImages(tx, study, revision))) {
+      // Reports and the like: what was analysed of the study is as good as before.
+      const verdicts = await readVerdicts(tx, study, revision)
+      const detail = { reason: 'no image is new', ...(verdicts > 0 ? { verdicts } : {}) }
+      return changeState(tx, study, revision, 'completed', detail)
+    }
     await supersedeEarlier(tx, study, revision)
     if (current.inconsistent) return changeState(tx, study, revision, 'failed', { reason: current.inconsistent })
 
@@ -46,6 +53,16 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
       { key: `analyze:${study}:${revision}`, queue: analysisQueue(chosen.provider, study) },
     )
   })
+}
+
+/** Whether an instance that opened or joined the revision has pixels. */
+async function hasNewImages(tx: Transaction, study: string, revision: number): Promise<boolean> {
+  const { rows } = await tx.query(
+    `select 1 from instance where study_instance_uid = $1 and revision = $2 and origin = 'received'
+        and header #>> '{00280010,Value,0}' is not null limit 1`,
+    [study, revision],
+  )
+  return rows.length > 0
 }
 
 /** Seconds until the quiet period ends, by the database's clock; a few milliseconds do not count. */
