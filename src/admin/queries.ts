@@ -37,6 +37,8 @@ export interface StudyDetail {
     status: string
     error: string | null
     progress: { done: number; of: number; findings: number } | null
+    /** Results that cannot be right, as they were answered. */
+    rejected: { sopInstanceUid: string; frame: number; reason: string; content: unknown }[] | null
     findings: number | null
     startedAt: Date
     finishedAt: Date | null
@@ -100,7 +102,7 @@ export async function findStudy(db: Queryable, uid: string): Promise<StudyDetail
     ),
     db.query('select revision, kind, detail, at from study_event where study_instance_uid = $1 order by id', [uid]),
     db.query(
-      `select revision, route, arm, provider, status, error, progress, jsonb_array_length(findings -> 'items') findings,
+      `select revision, route, arm, provider, status, error, progress, rejected, jsonb_array_length(findings -> 'items') findings,
               started_at "startedAt", finished_at "finishedAt"
          from analysis where study_instance_uid = $1 order by id`,
       [uid],

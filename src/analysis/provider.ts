@@ -28,6 +28,17 @@ export interface Analysis {
   findings: Findings
   /** Requests to a remote provider, and the units that it counted. */
   usage?: { requests: number; units: number }
+  /** Results that were refused, the first of them, to be looked at. */
+  rejected?: RejectedResult[]
+}
+
+/** A result of one image that cannot be right. */
+export interface RejectedResult {
+  sopInstanceUid: string
+  frame: number
+  reason: string
+  /** As it was answered. */
+  content: unknown
 }
 
 /** An analysis that failed. `retryable` tells whether the same call may succeed later. */

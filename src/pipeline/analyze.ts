@@ -47,14 +47,25 @@ export async function analyze(
     const onProgress = progressOf(study, revision, context, job.log)
     const priors = route && analyzePriors(study, revision, route, name, context, onProgress, job.log)
     try {
-      analysis = await callProvider(name, normalized, deadlineOf(settings), context, progress =>
-        onProgress(study, progress),
+      analysis = await whileWanted(study, revision, context, unwanted =>
+        callProvider(
+          name,
+          normalized,
+          deadlineOf(settings),
+          context,
+          progress => onProgress(study, progress),
+          unwanted,
+        ),
       )
     } finally {
       await priors
     }
   } catch (error) {
     const problem = error as Error
+    if (problem instanceof Superseded) {
+      job.log.info('the analysis was ended: a later revision of the study has come', { revision, provider: name })
+      return
+    }
     if (problem instanceof ProviderProblem && problem.awayForSeconds !== undefined) {
       const settings = context.endpoints.providers.find(p => p.name === name)
       if (await putOff(study, revision, rows[0]!, problem, settings, job, context)) return
@@ -78,10 +89,41 @@ export async function analyze(
   const { findings } = analysis
   const known = withEvidence(findings, current)
   const followed = route ? await followUp(database, study, revision, known, route.analysis.priors) : known
-  const { usage } = analysis
+  const { usage, rejected } = analysis
   const isCanary = rows[0]!.choice === 'canary'
-  await conclude(study, revision, { findings: followed, usage, undecodable, isCanary, route, log: job.log }, context)
+  await conclude(
+    study,
+    revision,
+    { findings: followed, usage, rejected, undecodable, isCanary, route, log: job.log },
+    context,
+  )
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
+}
+
+/** A later revision of the study has come: nobody waits for this one any more. */
+class Superseded extends Error {}
+
+const lookMilliseconds = 1000
+
+/** Ends the work when the revision is no longer being analysed. @throws Superseded */
+async function whileWanted<T>(
+  study: string,
+  revision: number,
+  { database }: PipelineContext,
+  work: (unwanted: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController()
+  const timer = setInterval(async () => {
+    const current = await findRevision(database, study, revision).catch(() => undefined)
+    if (current && current.state !== 'analyzing') stop.abort()
+  }, lookMilliseconds)
+  try {
+    return await work(stop.signal)
+  } catch (error) {
+    throw stop.signal.aborted ? new Superseded() : error
+  } finally {
+    clearInterval(timer)
+  }
 }
 
 const progressMilliseconds = 200
@@ -133,6 +175,7 @@ const defaultReported: Route['reportOn'] = ['findings', 'no-findings', 'incomple
 interface Conclusion {
   findings: Findings
   usage: Analysis['usage']
+  rejected: Analysis['rejected']
   undecodable: string | undefined
   isCanary: boolean
   route: Route | undefined
@@ -142,16 +185,24 @@ interface Conclusion {
 async function conclude(
   study: string,
   revision: number,
-  { findings, usage, undecodable, isCanary, route, log }: Conclusion,
+  { findings, usage, rejected, undecodable, isCanary, route, log }: Conclusion,
   { database }: PipelineContext,
 ): Promise<void> {
   await transaction(database, async tx => {
     const current = await findRevision(tx, study, revision, true)
     if (current?.state !== 'analyzing') return // superseded, or concluded by another worker
     await tx.query(
-      `update analysis set status = $3, findings = $4, requests = $5, units = $6, error = null, waiting_since = null, finished_at = now()
+      `update analysis set status = $3, findings = $4, requests = $5, units = $6, rejected = $7, error = null, waiting_since = null, finished_at = now()
         where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
-      [study, revision, findings.status, JSON.stringify(findings), usage?.requests ?? null, usage?.units ?? null],
+      [
+        study,
+        revision,
+        findings.status,
+        JSON.stringify(findings),
+        usage?.requests ?? null,
+        usage?.units ?? null,
+        rejected ? JSON.stringify(rejected) : null,
+      ],
     )
     if (isCanary) await noteOutcome(tx, route, study, revision, false, log)
     if (!(route?.reportOn ?? defaultReported).includes(findings.status)) {

@@ -17,14 +17,17 @@ export async function callProvider(
   timeoutSeconds: number,
   context: PipelineContext,
   onProgress?: (progress: Progress) => void,
+  unwanted?: AbortSignal,
 ): Promise<Analysis> {
   const provider = context.providers.get(name)
   if (!provider) throw new ProviderProblem(`no provider is named ${name}`, false)
   const deadline = AbortSignal.timeout(timeoutSeconds * 1000)
-  const analysis = await provider.analyze(study, deadline, onProgress).catch(error => {
-    if (deadline.aborted) throw new ProviderProblem(`there was no complete answer within ${timeoutSeconds} s`, false)
-    throw error
-  })
+  const analysis = await provider
+    .analyze(study, unwanted ? AbortSignal.any([deadline, unwanted]) : deadline, onProgress)
+    .catch(error => {
+      if (deadline.aborted) throw new ProviderProblem(`there was no complete answer within ${timeoutSeconds} s`, false)
+      throw error
+    })
   const headers = new Map(
     study.series.flatMap(({ images }) => images.map(image => [image.sopInstanceUid, image.header] as const)),
   )

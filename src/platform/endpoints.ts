@@ -133,6 +133,12 @@ const endpointsSchema = z
       }
     }
     for (const [index, entry] of document.providers.entries()) {
+      if (entry.kind === 'kserve' && (entry.patches?.overlap ?? 0) >= Math.min(entry.input.rows, entry.input.columns))
+        context.addIssue({
+          code: 'custom',
+          path: ['providers', index, 'patches', 'overlap'],
+          message: 'has to be less than the rows and columns of the input',
+        })
       if (entry.kind !== 'reference' && entry.budget && !entry.price)
         context.addIssue({ code: 'custom', path: ['providers', index, 'budget'], message: 'a budget needs a price' })
     }

@@ -216,6 +216,10 @@ export const provider = z.discriminatedUnion(
         mean: z.number().default(0),
         std: z.number().positive().default(1),
       }),
+      patches: z
+        .strictObject({ overlap: z.number().int().min(0).default(0) })
+        .optional()
+        .describe('images are cut into parts of the size of the input instead of being made smaller'),
       outputs: z.array(tensorOutput).min(1),
     }),
     z.strictObject({

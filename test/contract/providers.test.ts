@@ -335,6 +335,34 @@ test('kserve: samples go through their window, and a score above the threshold i
   expect((await fake.log())[0]).toMatchObject({ first: 0 })
 })
 
+test('kserve: an image that is larger than the input is looked at in patches', async () => {
+  await fake.behave({
+    findings: {
+      0: [{ label: 'nodule', confidence: 0.9, box: [2, 3, 10, 9] }],
+      2: [{ label: 'nodule', confidence: 0.7, box: [0, 3, 4, 9] }],
+    },
+  })
+  const { findings, usage } = await client(`kind: kserve
+    model: fake
+    input: { name: IN, rows: 16, columns: 12, window: { center: 0, width: 100 } }
+    patches: { overlap: 4 }
+    outputs: [{ kind: boxes, output: boxes, scores: box_scores, labels: [nodule] }]`).analyze(studyOf(1), signal)
+  // 24 columns by parts of 12 that overlap by 4 at least: at 0, 6 and 12. The third part's box lies at 12 to 16.
+  expect(usage!.units).toBe(3)
+  expect(findings.items.map(item => item.regions[0]!.points.slice(0, 3))).toEqual([
+    [
+      [2, 3],
+      [10, 3],
+      [10, 9],
+    ],
+    [
+      [12, 3],
+      [16, 3],
+      [16, 9],
+    ],
+  ])
+})
+
 test.each([
   ['imaging-rest', documentedAnswer],
   ['openai', modelAnswerInFull],

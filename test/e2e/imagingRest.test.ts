@@ -5,7 +5,7 @@ import { textOf } from '../../src/dicom/dicomJson.js'
 import { readFindings } from '../../src/results/readFindings.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
-import { followStudy, http, startTestService, type TestService } from '../fixtures/service.js'
+import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 let fake: FakeProvider
 let service: TestService
@@ -208,6 +208,11 @@ describe('a provider that misbehaves', () => {
     await fake.behave({ outside: true })
     const { uid, analyses } = await analysed(4, hasty)
     expect(analyses[0]).toMatchObject({ status: 'incomplete' })
+    // What was refused can be looked at.
+    expect(analyses[0]!.rejected![0]).toMatchObject({
+      reason: 'nodule lies outside of the 16 columns and 16 rows of its image',
+      content: { findings: [{ box: [0, 0, 21, 3] }] },
+    })
     const { findings } = await reportOf(uid)
     expect(findings.reason).toMatch(
       /4 of 4 images have no result: nodule lies outside of the 16 columns and 16 rows of its image \(1, 2, 3, 4\)/,
@@ -254,4 +259,21 @@ test('an image that cannot be decoded fails the study with the reason, and is no
   const detail = await followStudy(service.url, uid, 60)
   expect([detail.state, detail.reason]).toEqual(['failed', expect.stringMatching(/Pixel Data holds 10 bytes/)])
   expect((await fake.log()).length).toBeLessThanOrEqual(1)
+})
+
+test('an analysis ends when a late image has opened the next revision: nobody waits for it', async () => {
+  await fake.behave({ latency: 1900 })
+  const { files, study: uid } = study(60)
+  const type = { 'Content-Type': multipartType }
+  const push = (part: readonly Buffer[]) => http('POST', `${service.url}/dicom-web/studies`, type, multipart(part))
+  await push(files.slice(0, 59))
+  await until('it is being analysed', async () => (await fake.log()).length > 0 || undefined)
+  await fake.behave({})
+  await push(files.slice(59))
+  const ended = await until('the second revision', async () => {
+    const { json } = await http('GET', `${service.url}/api/studies/${uid}`)
+    return json.revision === 2 && json.state === 'completed' ? (json as StudyDetail) : undefined
+  })
+  expect(ended.revisions.map(revision => revision.state)).toEqual(['superseded', 'completed'])
+  expect(ended.analyses.find(analysis => analysis.revision === 1)!.finishedAt).toBeNull()
 })

@@ -3,7 +3,7 @@
 // It answers as docs/providers/ says: POST /medical-imaging/batch and /analyze, POST /chat/completions, POST /v2/models/fake/infer, and their health checks. It finds what it
 // is told to find; it knows nothing of images.
 // PUT /behaviour with JSON changes it; GET /log tells what it was asked, DELETE /log forgets it. Behaviour:
-//   latency       ms before an answer
+//   latency       ms before an answer; [50, 5] for a median of 50 and a spread: some take many times as long
 //   drop          share of the images that are silently left out of an answer
 //   failImages    share of the images that are answered with an error
 //   failRequests  share of the requests that are answered with 500
@@ -221,7 +221,7 @@ async function analyze(req, res, body, wire) {
   entry.first = request.first
   entry.images = images.map(image => image.index)
   if (random() < behaviour.reset) return req.socket.destroy()
-  if (behaviour.latency) await sleep(behaviour.latency)
+  if (behaviour.latency) await sleep(latencyOf(behaviour.latency))
   if (behaviour.status)
     return json(
       res,
@@ -309,6 +309,14 @@ async function training(req, res, body) {
   }
   trainings.push(job)
   return json(res, 201, job)
+}
+
+/** Log-normal: most answers are near the median, a few far from it. */
+function latencyOf(latency) {
+  if (!Array.isArray(latency)) return latency
+  const [median, spread] = latency
+  const normal = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+  return median * Math.exp((Math.log(spread) / 2) * normal)
 }
 
 function heatmapOf({ rows, columns }) {

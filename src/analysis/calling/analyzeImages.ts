@@ -1,7 +1,7 @@
 import type { CodedConcept } from '../../dicom/concepts.js'
 import { mayNamePatient } from '../../privacy/burnedIn.js'
 import type { NormalizedImage, NormalizedSeries, NormalizedStudy } from '../normalizedStudy.js'
-import { type Analysis, type Progress, ProviderProblem } from '../provider.js'
+import { type Analysis, type Progress, ProviderProblem, type RejectedResult } from '../provider.js'
 import { askForAll, type Rejected, RequestFailed } from './askForAll.js'
 import { findingsOfImages } from './findingsOfImages.js'
 import type { ImageResult, Model } from './found.js'
@@ -34,6 +34,9 @@ export interface ImageAnswers {
   moreRequests?: number
   results: ReadonlyMap<number, ImageResult | Rejected>
 }
+
+/** So many results that were refused are kept of a study. */
+const maxRejectedKept = 20
 
 /** Who waits for an analysis. */
 export interface Waiting {
@@ -77,6 +80,7 @@ export async function analyzeImages(
   let units = 0
   let more = 0
   let [done, found] = [0, 0]
+  const rejected: RejectedResult[] = []
   const { results, missing, requests } = await askForAll<ImageResult>(
     sent.length,
     async indices => {
@@ -86,8 +90,13 @@ export async function analyzeImages(
       })
       units += answer.units
       more += answer.moreRequests ?? 0
-      for (const result of answer.results.values()) {
-        if ('rejected' in result) continue
+      for (const [index, result] of answer.results) {
+        if ('rejected' in result) {
+          const { sopInstanceUid, frame } = sent[index]!.image
+          if (rejected.length < maxRejectedKept && result.content !== undefined)
+            rejected.push({ sopInstanceUid, frame, reason: result.rejected, content: result.content })
+          continue
+        }
         done++
         found += result.findings.length
       }
@@ -116,5 +125,5 @@ export async function analyzeImages(
     model,
     settings,
   })
-  return { findings, usage: { requests: requests + more, units } }
+  return { findings, usage: { requests: requests + more, units }, ...(rejected.length > 0 ? { rejected } : {}) }
 }

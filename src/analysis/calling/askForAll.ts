@@ -18,6 +18,8 @@ export interface AskOptions {
 /** What came of an item that has no result: why, in words. */
 export interface Rejected {
   rejected: string
+  /** What was answered, to be looked at. */
+  content?: unknown
 }
 
 /** A request that failed as a whole: its items are asked for again, after so long at least. */

@@ -57,25 +57,27 @@ export interface Model {
 }
 
 /** A result that can be right; else why it cannot. */
-export function plausible(result: ImageResult, { rows, columns }: NormalizedImage): ImageResult | Rejected {
+export function plausible(result: ImageResult, image: NormalizedImage): ImageResult | Rejected {
+  const rejected = implausible(result, image)
+  return rejected ? { rejected, content: { findings: result.findings } } : result
+}
+
+function implausible(result: ImageResult, { rows, columns }: NormalizedImage): string | undefined {
   for (const { label, outline = [], box, mask = [] } of result.findings) {
     const points = [...outline, ...(box ? [[box[0], box[1]] as const, [box[2], box[3]] as const] : [])]
     const leaves =
       points.some(([x, y]) => x < 0 || y < 0 || x > columns || y > rows) ||
       mask.some(run => run.row >= rows || run.column + run.length > columns)
-    if (leaves) return { rejected: `${label} lies outside of the ${columns} columns and ${rows} rows of its image` }
-    if (box && (box[0] >= box[2] || box[1] >= box[3])) return { rejected: `the box of ${label} has no area` }
+    if (leaves) return `${label} lies outside of the ${columns} columns and ${rows} rows of its image`
+    if (box && (box[0] >= box[2] || box[1] >= box[3])) return `the box of ${label} has no area`
   }
   const map = result.heatmap
-  if (!map) return result
+  if (!map) return undefined
   if (map.rows !== rows || map.columns !== columns)
-    return {
-      rejected: `a heat map of ${map.columns} columns and ${map.rows} rows is not of the size of its image, ${columns} and ${rows}`,
-    }
+    return `a heat map of ${map.columns} columns and ${map.rows} rows is not of the size of its image, ${columns} and ${rows}`
   const bytes = Buffer.from(map.values, 'base64')
-  if (bytes.length !== rows * columns * 4)
-    return { rejected: `a heat map has ${bytes.length} bytes, not ${rows * columns * 4}` }
+  if (bytes.length !== rows * columns * 4) return `a heat map has ${bytes.length} bytes, not ${rows * columns * 4}`
   for (let at = 0; at < bytes.length; at += 4)
-    if (!Number.isFinite(bytes.readFloatLE(at))) return { rejected: 'a heat map holds what is no number' }
-  return result
+    if (!Number.isFinite(bytes.readFloatLE(at))) return 'a heat map holds what is no number'
+  return undefined
 }

@@ -21,7 +21,13 @@ export type ImageTask =
   /** As it is looked at: 8 bits in its window, no side longer than `maxSide`. */
   | { kind: 'view'; image: ImageData; maxSide: number }
   /** As a network takes it. */
-  | { kind: 'tensor'; image: ImageData; input: TensorInput }
+  | { kind: 'tensor'; image: ImageData; input: TensorInput; patches?: readonly Origin[] }
+
+/** First row and column of a patch, from 0. */
+export interface Origin {
+  row: number
+  column: number
+}
 
 /** How samples become numbers of a tensor. */
 export interface TensorInput {
@@ -48,8 +54,12 @@ export function prepareImage(task: ImageTask): Uint8Array {
     case 'view':
       return view(task.image, task.maxSide)
     case 'tensor': {
-      const { buffer } = tensor(task.image, task.input)
-      return new Uint8Array(buffer)
+      const { image, input, patches } = task
+      if (!patches) return new Uint8Array(tensor(image, input).buffer)
+      const parts = patches.map(origin => tensor(patch(image, origin, input), input))
+      const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
+      for (const [i, part] of parts.entries()) whole.set(part, i * part.length)
+      return new Uint8Array(whole.buffer)
     }
   }
 }
@@ -98,6 +108,37 @@ function tensor(image: ImageData, input: TensorInput): Float32Array {
     }
   }
   return out
+}
+
+/** A part of an image in its own resolution; beyond its edges lies the lowest of its values. */
+function patch(image: ImageData, origin: Origin, { rows, columns }: TensorInput): ImageData {
+  const channels = image.photometric === 'RGB' ? 3 : 1
+  const samples = new Float32Array(rows * columns * channels).fill(lowestOf(image))
+  const width = Math.min(columns, image.columns - origin.column) * channels
+  for (let row = 0; row < Math.min(rows, image.rows - origin.row); row++) {
+    const from = ((origin.row + row) * image.columns + origin.column) * channels
+    samples.set(image.samples.subarray(from, from + width), row * columns * channels)
+  }
+  return { ...image, rows, columns, samples }
+}
+
+function lowestOf({ samples, rescale }: ImageData): number {
+  let lowest = Number.POSITIVE_INFINITY
+  for (const sample of samples)
+    if (sample * rescale.slope < lowest * rescale.slope || lowest === Number.POSITIVE_INFINITY) lowest = sample
+  return lowest
+}
+
+/** Origins of patches that cover an image, each next one beginning `overlap` pixels before the end of the last, at most. */
+export function patchOrigins(image: { rows: number; columns: number }, input: TensorInput, overlap: number): Origin[] {
+  const along = (length: number, size: number): number[] => {
+    if (length <= size) return [0]
+    const count = Math.ceil((length - overlap) / (size - overlap))
+    return Array.from({ length: count }, (_, i) => Math.round((i * (length - size)) / (count - 1)))
+  }
+  return along(image.rows, input.rows).flatMap(row =>
+    along(image.columns, input.columns).map(column => ({ row, column })),
+  )
 }
 
 /** One channel in another size: the mean of what a pixel covers where it becomes smaller, else between the four nearest. */

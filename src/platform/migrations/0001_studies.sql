@@ -81,6 +81,7 @@ create table analysis (
   requests int,                                 -- to a remote provider
   units double precision,                       -- that it counted
   error text,
+  rejected jsonb,                               -- results that cannot be right, as they were answered
   progress jsonb,                               -- {done, of, findings}: images of the study and its priors
   waiting_since timestamptz,                    -- its provider is away
   started_at timestamptz not null default now(),

@@ -146,7 +146,10 @@ function readResults(
     if (typeof index !== 'number' || !wanted.has(index)) continue
     const parsed = imageResult.safeParse(entry)
     if (!parsed.success)
-      read.set(index, { rejected: `its result is not what was agreed: ${parsed.error.issues[0]!.message}` })
+      read.set(index, {
+        rejected: `its result is not what was agreed: ${parsed.error.issues[0]!.message}`,
+        content: entry,
+      })
     else if ('error' in parsed.data)
       read.set(index, { rejected: `the provider reports an error: ${parsed.data.error.slice(0, 200)}` })
     else {

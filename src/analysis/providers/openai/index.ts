@@ -156,7 +156,10 @@ function readImages(
     if (typeof index !== 'number' || !wanted.has(index)) continue
     const parsed = imageAnswer.safeParse(entry)
     if (!parsed.success) {
-      read.set(index, { rejected: `its result is not what was asked for: ${parsed.error.issues[0]!.message}` })
+      read.set(index, {
+        rejected: `its result is not what was asked for: ${parsed.error.issues[0]!.message}`,
+        content: entry,
+      })
       continue
     }
     const { image } = sent[index]!
