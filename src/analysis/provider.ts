@@ -1,4 +1,4 @@
-import type { Findings } from './findings.js'
+import type { Comparison, Findings } from './findings.js'
 import type { NormalizedStudy } from './normalizedStudy.js'
 
 /** Something that analyses studies: the embedded analyser, or a client of a remote one. */
@@ -13,6 +13,12 @@ export interface Provider {
    * @throws ProviderProblem
    */
   analyze(study: NormalizedStudy, signal: AbortSignal, onProgress?: (progress: Progress) => void): Promise<Analysis>
+  /** What has become of the lesions since the earlier examination, in words, of providers that write such reports. @throws ProviderProblem */
+  summarize?(
+    comparison: Comparison,
+    about: { studyInstanceUid: string; studyDate?: string },
+    signal: AbortSignal,
+  ): Promise<string>
   close(): Promise<void>
 }
 

@@ -2,6 +2,7 @@ import type { Findings } from '../analysis/findings.js'
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { type Analysis, type Progress, ProviderProblem } from '../analysis/provider.js'
 import { addEvent, addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
+import { textOf } from '../dicom/dicomJson.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
 import type { Route } from '../platform/endpoints.js'
@@ -89,12 +90,13 @@ export async function analyze(
   const { findings } = analysis
   const known = withEvidence(findings, current)
   const followed = route ? await followUp(database, study, revision, known, route.analysis.priors) : known
+  const summarized = await withSummary(name, followed, current, context, job.log)
   const { usage, rejected } = analysis
   const isCanary = rows[0]!.choice === 'canary'
   await conclude(
     study,
     revision,
-    { findings: followed, usage, rejected, undecodable, isCanary, route, log: job.log },
+    { findings: summarized, usage, rejected, undecodable, isCanary, route, log: job.log },
     context,
   )
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
@@ -166,6 +168,29 @@ function withEvidence(findings: Findings, { evidence }: StudyRevision): Findings
     ...findings,
     status: 'incomplete',
     reason: [findings.reason, `study may be incomplete: ${partial.reason}`].filter(Boolean).join('; '),
+  }
+}
+
+const summarySeconds = 60
+
+/** The findings with what the provider writes about the changes, if it does; a report without that is better than none. */
+async function withSummary(
+  provider: string,
+  findings: Findings,
+  { studyInstanceUid, attributes }: StudyRevision,
+  { providers }: PipelineContext,
+  log: Log,
+): Promise<Findings> {
+  const client = providers.get(provider)
+  if (!client?.summarize || !findings.comparison) return findings
+  const studyDate = textOf(attributes, '00080020')
+  const about = { studyInstanceUid, ...(studyDate ? { studyDate } : {}) }
+  try {
+    const summary = await client.summarize(findings.comparison, about, AbortSignal.timeout(summarySeconds * 1000))
+    return { ...findings, conclusion: [findings.conclusion, summary].filter(Boolean).join('\n') }
+  } catch (error) {
+    log.warn('the provider wrote no longitudinal report', { provider, error: (error as Error).message })
+    return findings
   }
 }
 

@@ -181,6 +181,7 @@ export const provider = z.discriminatedUnion(
       chunk: z.number().int().min(1).max(1000).default(50).describe('images of one request'),
       format: z.enum(['raw', 'png']).default('raw').describe('how samples are sent'),
       heatmaps: z.boolean().default(false),
+      longitudinalReport: z.boolean().default(false).describe('has it summarize what has become of lesions'),
       mapping: mapping.optional().describe('where things stand in the answers of a vendor with other field names'),
     }),
     z.strictObject({

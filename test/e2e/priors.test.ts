@@ -16,7 +16,7 @@ beforeAll(async () => {
   service = await startTestService({
     endpoints: `
 providers:
-  - { name: remote, kind: imaging-rest, endpoint: analyze, baseUrl: '${fake.url}', maxRetries: 1 }
+  - { name: remote, kind: imaging-rest, endpoint: analyze, longitudinalReport: true, baseUrl: '${fake.url}', maxRetries: 1 }
 destinations:
   - { name: pacs, stow: { url: '${pacs.url}/dicom-web' } }
 routes:
@@ -83,12 +83,12 @@ test('earlier examinations of another archive are fetched, analysed and compared
     `select study_instance_uid study, arm from analysis where arm like 'prior:%' order by study_instance_uid`,
   )
   expect(rows.map(row => row.study)).toEqual([...wanted].sort())
-  const [analysis] = await service.query<{ findings: { comparison: { prior: object; lesions: object[] } } }>(
-    `select findings from analysis where study_instance_uid = $1 and arm = 'primary'`,
-    [uid],
-  )
+  const [analysis] = await service.query<{
+    findings: { conclusion: string; comparison: { prior: object; lesions: object[] } }
+  }>(`select findings from analysis where study_instance_uid = $1 and arm = 'primary'`, [uid])
   expect(analysis!.findings.comparison.prior).toEqual({ studyInstanceUid: wanted[1], studyDate: '20240105' })
   expect(analysis!.findings.comparison.lesions).toMatchObject([{ change: 'stable' }])
+  expect(analysis!.findings.conclusion).toBe('1 lesion after 366 days: stable')
   expect(study.results).toHaveLength(2)
   const fetched = await http('GET', `${service.url}/api/studies/${wanted[0]}`)
   for (const other of unwanted.slice(0, 2))
@@ -102,8 +102,12 @@ test('earlier examinations of another archive are fetched, analysed and compared
   ])
   // Again for the next examination nothing is fetched or analysed twice.
   await fake.log()
-  await followStudy(service.url, await push(service, 'P-1', '20250606', 2))
-  expect((await fake.log()).length).toBe(2)
+  await fake.behave({ findings: { 1: size(6) }, noSummary: true })
+  expect((await followStudy(service.url, await push(service, 'P-1', '20250606', 2))).state).toBe('completed')
+  const requests = await fake.log()
+  expect(requests.filter(({ path }) => path.endsWith('/analyze'))).toHaveLength(2)
+  const asked = requests.map(({ body }) => Buffer.from(body ?? '', 'base64').toString())
+  expect(asked.join()).not.toContain(uid)
 }, 60_000)
 
 test('an archive that is away costs nothing but the comparison', async () => {

@@ -70,6 +70,12 @@ async function answer(req, res) {
   if (req.url === '/health') return json(res, 200, { status: behaviour.health ?? 'ok', models: ['fake'] })
   if (req.url === '/models') return json(res, 200, { data: [{ id: 'fake' }] })
   if (req.url === '/v2/models/fake/ready') return json(res, 200, {})
+  if (req.url === '/medical-imaging/longitudinal-report') {
+    const { lesions, days_between } = JSON.parse(body.toString())
+    log.push({ at: Date.now(), path: req.url, body: body.toString('base64') })
+    if (behaviour.noSummary) return json(res, 200, {})
+    return json(res, 200, { summary: `${lesions.length} lesion after ${days_between} days: ${lesions[0]?.change}` })
+  }
   if (req.url.startsWith('/jobs/')) return job(req, res)
   if (req.url.startsWith('/fine-tuning/jobs')) return training(req, res, body)
   const wire = wires.find(({ path }) => path.test(req.url))

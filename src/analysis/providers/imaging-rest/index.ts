@@ -15,10 +15,19 @@ import { type ImageResult, plausible } from '../../calling/found.js'
 import { imageData, type Prepare } from '../../calling/preparation.js'
 import { fitsPng } from '../../calling/prepareImage.js'
 import { type Answer, parseJson, Remote, type RemoteParts, type RemoteSettings } from '../../calling/remote.js'
+import type { Comparison } from '../../findings.js'
 import type { ImagePixels, NormalizedImage, NormalizedStudy } from '../../normalizedStudy.js'
-import type { Provider } from '../../provider.js'
+import { type Provider, ProviderProblem } from '../../provider.js'
 import { type Mapping, mapAnswer } from './mapping.js'
-import { acceptedAnswer, type BatchAnswer, batchAnswer, type ImageHeader, imageResult, singleAnswer } from './wire.js'
+import {
+  acceptedAnswer,
+  type BatchAnswer,
+  batchAnswer,
+  type ImageHeader,
+  imageResult,
+  longitudinalAnswer,
+  singleAnswer,
+} from './wire.js'
 
 export interface ImagingRestSettings extends RemoteSettings, ImageAnalysisSettings {
   /** `batch`: several images a request; `analyze`: one. */
@@ -26,6 +35,8 @@ export interface ImagingRestSettings extends RemoteSettings, ImageAnalysisSettin
   /** How samples are sent. */
   format: 'raw' | 'png'
   heatmaps: boolean
+  /** The provider writes a summary of what has become of lesions since an earlier examination. */
+  longitudinalReport: boolean
   mapping?: Mapping | undefined
   /** Key of the pseudonyms. */
   pseudonymKey: string
@@ -42,8 +53,59 @@ export function imagingRestProvider(settings: ImagingRestSettings, { database, p
       analyzeImages(study, { ...settings, chunk }, { signal, onProgress }, (indices, sent) =>
         ask(indices, sent, study, settings, remote, prepare, signal),
       ),
+    ...(settings.longitudinalReport
+      ? {
+          summarize: (comparison: Comparison, about: Examination, signal: AbortSignal) =>
+            summarize(comparison, about, settings, remote, signal),
+        }
+      : {}),
     close: () => remote.close(),
   }
+}
+
+interface Examination {
+  studyInstanceUid: string
+  studyDate?: string
+}
+
+/** `POST …/longitudinal-report`: the changes as we have found them, days instead of dates. */
+async function summarize(
+  { prior, lesions }: Comparison,
+  { studyInstanceUid, studyDate }: Examination,
+  { model, pseudonymKey }: ImagingRestSettings,
+  remote: Remote,
+  signal: AbortSignal,
+): Promise<string> {
+  const days = daysBetween(prior.studyDate, studyDate)
+  const body = JSON.stringify({
+    ...(model ? { model } : {}),
+    study: pseudonym(pseudonymKey, 'study', studyInstanceUid),
+    prior_study: pseudonym(pseudonymKey, 'study', prior.studyInstanceUid),
+    ...(days === undefined ? {} : { days_between: days }),
+    lesions: lesions.map(({ trackingIdentifier, change, quantities, doublingDays }) => ({
+      lesion: trackingIdentifier,
+      change,
+      ...(doublingDays ? { doubling_days: doublingDays } : {}),
+      measurements: quantities.map(({ quantity, unit, prior, current }) => ({
+        name: quantity.meaning,
+        unit: unit.value,
+        prior,
+        current,
+      })),
+    })),
+  })
+  const headers = { 'Content-Type': 'application/json' }
+  const answer = await remote.call({ path: '/medical-imaging/longitudinal-report', headers, body: () => body, signal })
+  const parsed = longitudinalAnswer.safeParse(parseJson(answer))
+  if (!parsed.success) throw new ProviderProblem('its longitudinal report has no summary', false)
+  return parsed.data.summary
+}
+
+function daysBetween(earlier: string | undefined, later: string | undefined): number | undefined {
+  const day = (date = '') =>
+    Date.UTC(Number(date.slice(0, 4)), Number(date.slice(4, 6)) - 1, Number(date.slice(6, 8))) / 86_400_000
+  const days = day(later) - day(earlier)
+  return Number.isFinite(days) ? days : undefined
 }
 
 async function ask(

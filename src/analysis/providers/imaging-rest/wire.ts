@@ -26,6 +26,9 @@ export const singleAnswer = batchAnswer.omit({ results: true }).loose()
 /** An answer that is not there yet: where to ask for it. Location (RFC 9110 15.3.3) may say the same. */
 export const acceptedAnswer = z.object({ status_url: z.string().min(1).optional(), status: z.string().optional() })
 
+/** The answer to a request for a report about several examinations. */
+export const longitudinalAnswer = z.object({ summary: z.string().min(1).max(10_000) })
+
 export const healthAnswer = z.object({ status: z.string(), models: z.array(z.string()).optional() })
 
 /** What is said of an image beside its samples: nothing that names a patient, and UIDs that only this installation can tell. */
