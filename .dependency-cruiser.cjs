@@ -1,8 +1,8 @@
 // The order of dependencies (docs/architecture.md): a wrong import fails `npm run check`.
-// cli, main → admin, dicomweb, pipeline → ingest, analysis, results, delivery → archive, pixels, privacy → dicom; anyone may use platform.
+// cli, main → admin, dicomweb, dimse, pipeline → ingest, analysis, results, delivery → archive, pixels, privacy → dicom; anyone may use platform.
 const layers = [
   ['cli', 'main'],
-  ['admin', 'dicomweb', 'pipeline'],
+  ['admin', 'dicomweb', 'dimse', 'pipeline'],
   ['ingest', 'analysis', 'results', 'delivery'],
   ['archive', 'pixels', 'privacy'],
   ['dicom'],

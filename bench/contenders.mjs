@@ -19,6 +19,7 @@ export async function startRadbridge(extra = {}, endpoints = 'routes: []\n') {
     ...process.env,
     RADBRIDGE_DATA_DIR: join(folder, 'data'),
     RADBRIDGE_HTTP_PORT: String(port),
+    RADBRIDGE_DIMSE_PORT: '0',
     RADBRIDGE_ENDPOINTS: join(folder, 'endpoints.yaml'),
     RADBRIDGE_QUIET_SECONDS: '3600',
     RADBRIDGE_LOG_LEVEL: 'warn',

@@ -34,6 +34,7 @@ writeFileSync(join(scratch, 'endpoints.yaml'), 'routes: []\n')
 const settings = loadSettings({
   RADBRIDGE_DATA_DIR: join(scratch, 'data'),
   RADBRIDGE_HTTP_PORT: '0',
+  RADBRIDGE_DIMSE_PORT: '0',
   RADBRIDGE_QUIET_SECONDS: '3600',
 })
 const service = await startService(settings, loadEndpoints(join(scratch, 'endpoints.yaml')), silentLog)

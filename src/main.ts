@@ -15,6 +15,8 @@ import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
 import { createDeliverer } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
+import { type Scp, startScp } from './dimse/scp.js'
+import { storeScu } from './dimse/scu.js'
 import { Ingest } from './ingest/index.js'
 import { dicomTransport, type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
 import { startPixelPool } from './pixels/pool.js'
@@ -90,12 +92,14 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
 
     const admin = await adminToken(database, settings.auth.adminToken)
     const { server, drain } = await listen(settings, context, admin, undo)
+    const scp = await listenForAssociations(settings, context, undo)
     const { port } = server.address() as AddressInfo
     const host = settings.http.host.includes(':') ? `[${settings.http.host}]` : settings.http.host
     const url = `http://${host}:${port}`
     log.info('Radbridge is ready', {
       version: packageVersion,
       dicomweb: `${url}/dicom-web`,
+      ...(scp ? { dimse: `${settings.dimse.aeTitle} on port ${scp.port}` } : {}),
       api: `${url}/api/studies`,
       data: settings.dataDirectory,
       routes: endpoints.routes.map(route => route.name),
@@ -105,7 +109,7 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
       ...(admin.generated ? { generatedAdminToken: admin.generated } : {}),
       async stop() {
         log.info('stopping: finishing the requests and jobs in hand')
-        await drain()
+        await Promise.all([drain(), scp?.stop()])
         await stopAll()
         log.info('stopped')
       },
@@ -116,9 +120,15 @@ export async function startService(settings: Settings, endpoints: Endpoints, log
   }
 }
 
+const isLoopback = (host: string) => ['127.0.0.1', '::1', 'localhost'].includes(host)
+
 function refuseOpenAccess(settings: Settings, endpoints: Endpoints): void {
-  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(settings.http.host)
-  if (loopback) return
+  const { host: dimseHost, port: dimsePort } = settings.dimse
+  if (dimsePort > 0 && dimseHost && !isLoopback(dimseHost) && endpoints.sources.length === 0)
+    throw new SettingsError(
+      `dimse.host is ${dimseHost}, which others can reach, and anybody could push. Configure a source with an AE title (endpoints file), or listen on 127.0.0.1.`,
+    )
+  if (isLoopback(settings.http.host)) return
   const missing = [
     ...(settings.auth.adminToken ? [] : ['an administrator token (RADBRIDGE_ADMIN_TOKEN)']),
     ...(endpoints.sources.length > 0 ? [] : ['a source with a token (endpoints file)']),
@@ -172,7 +182,12 @@ async function pipelineContext(
     if (provider !== reference) undo.push(() => provider.close())
   }
   const deliverers = new Map(
-    endpoints.destinations.map(destination => [destination.name, createDeliverer(destination)]),
+    endpoints.destinations.map(destination => [
+      destination.name,
+      createDeliverer(destination, ({ dimse }) =>
+        storeScu({ ...dimse, callingAeTitle: dimse.callingAeTitle ?? settings.dimse.aeTitle }),
+      ),
+    ]),
   )
   undo.push(async () => void (await Promise.all([...deliverers.values()].map(deliverer => deliverer.close()))))
   return {
@@ -263,6 +278,30 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
       draining = true
       return closeServer(server)
     },
+  }
+}
+
+/** C-STORE and C-ECHO, unless they are turned off. */
+async function listenForAssociations(
+  settings: Settings,
+  { endpoints, ingest, log }: PipelineContext,
+  undo: Undo,
+): Promise<Scp | undefined> {
+  const { port, aeTitle, maxAssociations, idleSeconds } = settings.dimse
+  if (port === 0) return undefined
+  const host = settings.dimse.host ?? settings.http.host
+  const peers = endpoints.sources.flatMap(({ name, dimse }) => (dimse ? [{ name, ...dimse }] : []))
+  // With sources that are none of DIMSE nobody may associate: an AE title that cannot be.
+  const allowed = endpoints.sources.length > 0 && peers.length === 0 ? [{ name: '', aeTitle: '' }] : peers
+  try {
+    const scp = await startScp({ host, port, aeTitle, peers: allowed, maxAssociations, idleSeconds, ingest, log })
+    undo.push(() => scp.stop())
+    return scp
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    throw new SettingsError(
+      `port ${port} of ${host} is in use by another program; set RADBRIDGE_DIMSE_PORT, 0 to do without C-STORE`,
+    )
   }
 }
 

@@ -11,8 +11,10 @@ type Middleware = (req: Request, res: Response, next: NextFunction) => void
  * reaches the loopback address. The source's name is left in `res.locals.source`.
  */
 export function dicomwebAccess(sources: readonly Source[], admin: AdminToken): Middleware {
-  const tokens = sources.map(source => ({ name: source.name, digest: tokenDigest(resolveSecret(source.stow.token)) }))
-  const open = tokens.length === 0 && !admin.required
+  const tokens = sources.flatMap(({ name, stow }) =>
+    stow ? [{ name, digest: tokenDigest(resolveSecret(stow.token)) }] : [],
+  )
+  const open = sources.length === 0 && !admin.required
   return (req, res, next) => {
     const given = bearer(req)
     const source = given && tokens.find(token => timingSafeEqual(token.digest, given))

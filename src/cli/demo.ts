@@ -38,6 +38,7 @@ export async function demo(args: string[]): Promise<number> {
   const settings = loadSettings({
     RADBRIDGE_DATA_DIR: join(scratch, 'data'),
     RADBRIDGE_HTTP_PORT: '0',
+    RADBRIDGE_DIMSE_PORT: '0',
     RADBRIDGE_QUIET_SECONDS: '1',
     RADBRIDGE_MINIMUM_FREE_BYTES: '0',
   })

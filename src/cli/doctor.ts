@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { request } from 'undici'
 import { checkHealth } from '../analysis/providers/health.js'
+import { echo } from '../dimse/scu.js'
 import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
 import type { ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
 import { resolveSecret } from '../platform/secret.js'
@@ -29,7 +30,7 @@ export async function doctor(args: string[]): Promise<number> {
     checkPort(settings),
     ...checkSecrets(endpoints),
     ...endpoints.providers.map(checkProvider),
-    ...endpoints.destinations.map(checkDestination),
+    ...endpoints.destinations.map(destination => checkDestination(destination, settings)),
   ])
   for (const { name, problem, fix } of findings) {
     console.log(problem ? `✗ ${name}: ${problem}` : `✓ ${name}`)
@@ -120,7 +121,9 @@ async function isRadbridge(url: string): Promise<boolean> {
 
 function checkSecrets(endpoints: Endpoints): Finding[] {
   const references = [
-    ...endpoints.sources.map(source => ({ owner: `source ${source.name}`, reference: source.stow.token })),
+    ...endpoints.sources.flatMap(({ name, stow }) =>
+      stow ? [{ owner: `source ${name}`, reference: stow.token }] : [],
+    ),
     ...endpoints.destinations.flatMap(destination =>
       'stow' in destination
         ? [destination.stow.token, destination.stow.password]
@@ -161,8 +164,22 @@ async function checkProvider(provider: ProviderSettings): Promise<Finding> {
   return 'problem' in health ? { name, ...health } : { name: `${name} ${health.says}` }
 }
 
-async function checkDestination(destination: Destination): Promise<Finding> {
+async function checkDestination(destination: Destination, settings: Settings): Promise<Finding> {
   const name = `destination ${destination.name}`
+  if ('dimse' in destination) {
+    const { dimse } = destination
+    try {
+      await echo({ ...dimse, callingAeTitle: dimse.callingAeTitle ?? settings.dimse.aeTitle, timeoutSeconds: 10 })
+      return { name: `${name} answers C-ECHO` }
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      return {
+        name,
+        problem: code ? `cannot be reached (${code})` : message,
+        fix: 'Check host, port and both AE titles here, and that the PACS knows ours.',
+      }
+    }
+  }
   if ('folder' in destination) {
     try {
       await mkdir(destination.folder, { recursive: true })

@@ -1,6 +1,6 @@
 import { copyFile, mkdir, open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Destination } from '../platform/endpoints.js'
+import type { Destination, DimseDestination } from '../platform/endpoints.js'
 import type { DeliveryOutcome, ObjectToDeliver } from './outcome.js'
 import { StowClient } from './stowClient.js'
 
@@ -13,8 +13,13 @@ export interface Deliverer {
   close(): Promise<void>
 }
 
-export function createDeliverer(destination: Destination): Deliverer {
-  return 'stow' in destination ? new StowClient(destination.stow) : folderDeliverer(destination.folder)
+/** @param overDimse makes the one for a destination that is reached by C-STORE */
+export function createDeliverer(
+  destination: Destination,
+  overDimse: (destination: DimseDestination) => Deliverer,
+): Deliverer {
+  if ('stow' in destination) return new StowClient(destination.stow)
+  return 'dimse' in destination ? overDimse(destination) : folderDeliverer(destination.folder)
 }
 
 /** Puts objects into a folder, `STUDY/INSTANCE.dcm`; a reader never sees half a file. */

@@ -19,6 +19,12 @@ export type InstanceOutcome =
   | Refusal
   | { outcome: 'unavailable' }
 
+/** What a C-STORE request says of its data set. */
+export interface ExpectedInstance {
+  sopClassUid: string
+  sopInstanceUid: string
+}
+
 export interface IngestOptions {
   database: Database
   blobs: BlobStore
@@ -63,11 +69,12 @@ export class Ingest {
 
   /**
    * Ends the receiving of one instance. When this resolves with `stored`, its bytes, its name and its index row are durable.
-   * @param expected.study the only Study Instance UID that is allowed
+   * @param options.study the only Study Instance UID that is allowed
+   * @param options.expected what the sender has announced
    */
   async finish(
     receiver: InstanceReceiver,
-    { source, study }: { source?: string; study?: string } = {},
+    { source, study, expected }: { source?: string; study?: string; expected?: ExpectedInstance } = {},
   ): Promise<InstanceOutcome> {
     const received = await receiver.end()
     if (received.outcome === 'refused') return received
@@ -77,6 +84,11 @@ export class Ingest {
       await this.options.blobs.remove(received.blobKey)
       const detail = 'its Study Instance UID differs from the one in the URL'
       return { ...identity, outcome: 'refused', reason: reason.studyUidMismatch, detail }
+    }
+    if (expected && (expected.sopInstanceUid !== sopInstanceUid || expected.sopClassUid !== sopClassUid)) {
+      await this.options.blobs.remove(received.blobKey)
+      const detail = 'SOP Class or Instance UID of the data set differ from those of the command'
+      return { ...identity, outcome: 'refused', reason: reason.dataSetDoesNotMatchSopClass, detail }
     }
     const provider = source && this.options.answersOf.get(source)
     if (provider) {

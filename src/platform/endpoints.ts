@@ -1,10 +1,29 @@
 import { readFileSync } from 'node:fs'
+import { isIP, isIPv4 } from 'node:net'
 import { z } from 'zod'
 import { concept, name, provider, secret, stowServer } from './providerSettings.js'
 import { SettingsError } from './settings.js'
 import { parseYaml, YamlProblem } from './yaml.js'
 
-const source = z.strictObject({ name, stow: z.strictObject({ token: secret }) })
+const aeTitle = z
+  .string()
+  .trim()
+  .regex(/^[^\\\x00-\x1f]{1,16}$/, 'expected up to 16 characters without a backslash')
+
+const network = z.string().refine(text => {
+  const [base = '', prefix, ...rest] = text.split('/')
+  if (rest.length > 0 || !isIP(base)) return false
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (isIPv4(base) ? 32 : 128))
+}, 'expected an address or a network, for example 10.0.0.0/8')
+
+/** Who may push: with a token by STOW-RS, by its AE title and address by C-STORE. */
+const source = z
+  .strictObject({
+    name,
+    stow: z.strictObject({ token: secret }).optional(),
+    dimse: z.strictObject({ aeTitle, addresses: z.array(network).optional() }).optional(),
+  })
+  .refine(entry => entry.stow ?? entry.dimse, 'expected stow, dimse or both')
 
 /** How results are written for a destination. */
 const format = z.strictObject({
@@ -23,6 +42,18 @@ const destination = z.union([
     name,
     format: format.prefault({}),
     stow: stowServer,
+  }),
+  z.strictObject({
+    name,
+    format: format.prefault({}),
+    dimse: z.strictObject({
+      aeTitle,
+      host: z.string().min(1),
+      port: z.number().int().min(1).max(65_535),
+      /** How we call ourselves to it; our own AE title if not set. */
+      callingAeTitle: aeTitle.optional(),
+      timeoutSeconds: z.number().positive().default(60),
+    }),
   }),
   z.strictObject({ name, format: format.prefault({}), folder: z.string().min(1) }),
 ])
@@ -194,6 +225,7 @@ const endpointsSchema = z
 type ParsedEndpoints = z.infer<typeof endpointsSchema>
 export type Destination = ParsedEndpoints['destinations'][number]
 export type StowDestination = Extract<Destination, { stow: unknown }>
+export type DimseDestination = Extract<Destination, { dimse: unknown }>
 export type Route = NonNullable<ParsedEndpoints['routes']>[number]
 export type Source = ParsedEndpoints['sources'][number]
 /** Who may push, what analyses, where results go. `routes` always holds at least the default when none was written. */

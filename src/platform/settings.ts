@@ -17,8 +17,14 @@ const settingsSchema = z.strictObject({
     .prefault({}),
   dimse: z
     .strictObject({
-      port: z.number().int().min(0).max(65535).default(11112).describe('reserved: this version serves DICOMweb only'),
-      aeTitle: z.string().min(1).max(16).default('RADBRIDGE'),
+      port: z.number().int().min(0).max(65535).default(11112).describe('0 = off'),
+      aeTitle: z
+        .string()
+        .regex(/^[^\\\x00-\x1f]{1,16}$/, 'expected up to 16 characters without a backslash')
+        .default('RADBRIDGE'),
+      host: z.string().min(1).optional().describe('that of http if not set'),
+      maxAssociations: z.number().int().min(1).default(100),
+      idleSeconds: z.number().positive().default(60).describe('an association on which nothing moves is given up'),
     })
     .prefault({}),
   database: z

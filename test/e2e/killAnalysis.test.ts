@@ -34,6 +34,7 @@ beforeAll(async () => {
     ...(process.env as Record<string, string>),
     RADBRIDGE_DATA_DIR: join(scratch, 'data'),
     RADBRIDGE_HTTP_PORT: String(port),
+    RADBRIDGE_DIMSE_PORT: '0',
     RADBRIDGE_QUIET_SECONDS: '1',
     RADBRIDGE_MINIMUM_FREE_BYTES: '0',
     RADBRIDGE_ENDPOINTS: join(scratch, 'endpoints.yaml'),

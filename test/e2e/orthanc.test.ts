@@ -4,13 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import type { PhantomOptions } from '../../src/cli/phantom.js'
-import { createDeliverer } from '../../src/delivery/index.js'
+import { StowClient } from '../../src/delivery/index.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
 import { sopClass } from '../../src/dicom/sopClasses.js'
 import { openFrames } from '../../src/pixels/frames.js'
 import { resultObjects } from '../../src/results/index.js'
 import { drawPicture } from '../../src/results/keyImage.js'
-import { defaultFormat } from '../../src/results/resultFormat.js'
 import type { ResultObject } from '../../src/results/resultObject.js'
 import { corpus } from '../fixtures/corpus.js'
 import { freePort, hasProgram, hasSamples, samples, sharedFolder, testWhere } from '../fixtures/peers.js'
@@ -211,11 +210,7 @@ describe('Orthanc as PACS', () => {
 })
 
 async function stowToOrthanc(path: string, object: ResultObject): Promise<void> {
-  const deliverer = createDeliverer({
-    name: 'orthanc',
-    format: defaultFormat as never,
-    stow: { url: `${pacs}/dicom-web`, timeoutSeconds: 30, http2: false, confirm: true },
-  })
+  const deliverer = new StowClient({ url: `${pacs}/dicom-web`, timeoutSeconds: 30, http2: false, confirm: true })
   const stored = { ...object, path, byteLength: object.bytes.length, origin: 'result' as const, header: object.dataset }
   expect(await deliverer.deliver(stored as never)).toMatchObject({ outcome: 'delivered' })
   await deliverer.close()

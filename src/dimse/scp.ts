@@ -1,0 +1,371 @@
+import { createServer, type Server, type Socket } from 'node:net'
+import { reason } from '../dicom/reasons.js'
+import { fileMeta } from '../dicom/rewrite.js'
+import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
+import { implementationClassUid, isValidUid } from '../dicom/uid.js'
+import type { Ingest, InstanceOutcome, InstanceReceiver } from '../ingest/index.js'
+import { errorContext, type Log } from '../platform/log.js'
+import { allowsAddress } from './addresses.js'
+import { ByteReader, ConnectionEnded } from './byteReader.js'
+import { type Command, commandField, decodeCommand, encodeCommand, field, noDataSet, response } from './command.js'
+import {
+  type AnsweredContext,
+  type AssociateRequest,
+  abort,
+  associateAccept,
+  associateReject,
+  contextResult,
+  dataHeader,
+  maxAssociateLength,
+  type ProposedContext,
+  ProtocolError,
+  pduType,
+  readAssociateRequest,
+  rejection,
+  releaseResponse,
+} from './pdu.js'
+
+export interface ScpOptions {
+  host: string
+  port: number
+  aeTitle: string
+  /** Who may associate; empty: everybody. */
+  peers: readonly { name: string; aeTitle: string; addresses?: readonly string[] | undefined }[]
+  maxAssociations: number
+  /** A connection on which nothing moves for so long is given up. */
+  idleSeconds: number
+  ingest: Ingest
+  log: Log
+}
+
+export interface Scp {
+  port: number
+  /** Takes no more associations, and waits for those that are open, a little. */
+  stop(): Promise<void>
+}
+
+const verification = '1.2.840.10008.1.1'
+const implicitVrLittleEndian = '1.2.840.10008.1.2'
+const explicitVrLittleEndian = '1.2.840.10008.1.2.1'
+const applicationContext = '1.2.840.10008.3.1.1.1'
+const artimMilliseconds = 30_000
+const stopMilliseconds = 5000
+const maxCommandLength = 64 * 1024
+
+/** Verification and Storage as SCP (PS3.4 A and B): what is stored is answered with success only when it is durable. */
+export async function startScp(options: ScpOptions): Promise<Scp> {
+  const { log } = options
+  const open = new Map<Socket, Promise<void>>()
+  const server = createServer({ noDelay: true }, socket => {
+    socket.on('error', () => {}) // told by what reads it
+    const served = serve(socket, options, () => open.size > options.maxAssociations)
+      .catch(error => log.error('an association failed', errorContext(error)))
+      .finally(() => {
+        open.delete(socket)
+        socket.destroy()
+      })
+    open.set(socket, served)
+  })
+  await listen(server, options)
+  return {
+    port: (server.address() as { port: number }).port,
+    async stop() {
+      const closed = new Promise(resolve => server.close(resolve))
+      const timer = setTimeout(() => {
+        for (const socket of open.keys()) socket.destroy()
+      }, stopMilliseconds)
+      await Promise.all([closed, ...open.values()])
+      clearTimeout(timer)
+    },
+  }
+}
+
+function listen(server: Server, { host, port }: ScpOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean): Promise<void> {
+  const bytes = new ByteReader(socket)
+  const artim = setTimeout(() => socket.destroy(), artimMilliseconds)
+  let association: Association | undefined
+  try {
+    const request = await readRequest(bytes)
+    clearTimeout(artim)
+    const refused = whyRefused(request, socket, options, tooMany())
+    if (refused) {
+      options.log.warn('an association was refused', {
+        callingAeTitle: printable(request.callingAeTitle),
+        address: socket.remoteAddress,
+        reason: refused.words,
+      })
+      socket.end(associateReject(refused.rejection))
+      return
+    }
+    const contexts = request.contexts.map(answer)
+    socket.write(associateAccept(request, contexts))
+    association = new Association(socket, bytes, request, contexts, options)
+    await association.run()
+  } catch (error) {
+    if (error instanceof ProtocolError) {
+      options.log.warn('an association was aborted', { address: socket.remoteAddress, reason: error.message })
+      socket.end(abort(association ? 2 : 6))
+    } else if (!(error instanceof ConnectionEnded) && (error as NodeJS.ErrnoException).code === undefined) throw error
+    await association?.wasCut(error as Error)
+  } finally {
+    clearTimeout(artim)
+  }
+}
+
+async function readRequest(bytes: ByteReader): Promise<AssociateRequest> {
+  const header = await bytes.exactly(6)
+  const length = header.readUInt32BE(2)
+  if (header[0] !== pduType.associateRequest)
+    throw new ProtocolError('the connection does not begin with an association request')
+  if (length > maxAssociateLength) throw new ProtocolError('the association request is too long')
+  return readAssociateRequest(await bytes.exactly(length))
+}
+
+function whyRefused(
+  request: AssociateRequest,
+  socket: Socket,
+  { aeTitle, peers }: ScpOptions,
+  tooMany: boolean,
+): { rejection: readonly [number, number, number]; words: string } | undefined {
+  if (tooMany) return { rejection: rejection.localLimit, words: 'too many associations are open' }
+  if (request.applicationContext !== applicationContext)
+    return { rejection: rejection.applicationContext, words: 'the application context is not that of DICOM' }
+  if (request.calledAeTitle !== aeTitle)
+    return { rejection: rejection.calledAeTitle, words: `we are ${aeTitle}, not ${printable(request.calledAeTitle)}` }
+  if (peers.length > 0 && !peerOf(request, socket, peers))
+    return { rejection: rejection.callingAeTitle, words: 'no source has this AE title and address' }
+  return undefined
+}
+
+function peerOf(request: AssociateRequest, socket: Socket, peers: ScpOptions['peers']) {
+  return peers.find(
+    peer => peer.aeTitle === request.callingAeTitle && allowsAddress(peer.addresses, socket.remoteAddress ?? ''),
+  )
+}
+
+const printable = (value: string) => value.replace(/[^\x20-\x7e]/g, '?')
+
+/** Storage SOP classes, those of the standard and private ones; and Verification. */
+function isKnown(abstractSyntax: string): boolean {
+  if (abstractSyntax === verification) return true
+  if (/^1\.2\.840\.10008\.5\.1\.4\.1\.1(\.|$)/.test(abstractSyntax)) return true
+  return isValidUid(abstractSyntax) && !abstractSyntax.startsWith('1.2.840.10008.')
+}
+
+/** The transfer syntax that costs no quality and needs no decoding, else the first that was proposed and is known. */
+function answer({ id, abstractSyntax, transferSyntaxes }: ProposedContext): AnsweredContext {
+  const fallback = transferSyntaxes[0] ?? implicitVrLittleEndian
+  if (!isKnown(abstractSyntax)) return { id, result: contextResult.abstractSyntaxUnknown, transferSyntax: fallback }
+  const known = transferSyntaxes.filter(uid => findTransferSyntax(uid))
+  const best =
+    known.find(uid => uid === explicitVrLittleEndian) ??
+    known.find(uid => !findTransferSyntax(uid)!.lossy && uid !== implicitVrLittleEndian) ??
+    known[0]
+  return best
+    ? { id, result: contextResult.accepted, transferSyntax: best }
+    : { id, result: contextResult.transferSyntaxesUnknown, transferSyntax: fallback }
+}
+
+/** A message whose data set is arriving. */
+interface Receiving {
+  contextId: number
+  command: Command
+  receiver: InstanceReceiver | undefined
+}
+
+/** An association from its acceptance on: one message after another, as no more operations at the same time were negotiated. */
+class Association {
+  private readonly contexts: ReadonlyMap<number, AnsweredContext & { abstractSyntax: string }>
+  private readonly source: string | undefined
+  private readonly studies = new Set<string>()
+  private commandParts: Buffer[] = []
+  private receiving: Receiving | undefined
+  private stored = 0
+  private refused = 0
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly bytes: ByteReader,
+    private readonly request: AssociateRequest,
+    contexts: readonly AnsweredContext[],
+    private readonly options: ScpOptions,
+  ) {
+    this.contexts = new Map(
+      contexts
+        .filter(context => context.result === contextResult.accepted)
+        .map(context => [
+          context.id,
+          { ...context, abstractSyntax: request.contexts.find(entry => entry.id === context.id)!.abstractSyntax },
+        ]),
+    )
+    this.source = peerOf(request, socket, options.peers)?.name
+    socket.setTimeout(options.idleSeconds * 1000, () => socket.destroy())
+  }
+
+  /** @throws ProtocolError, ConnectionEnded */
+  async run(): Promise<void> {
+    for (;;) {
+      const header = await this.bytes.exactly(6)
+      const length = header.readUInt32BE(2)
+      switch (header[0]) {
+        case pduType.data:
+          await this.readData(length)
+          break
+        case pduType.releaseRequest:
+          await this.bytes.exactly(Math.min(length, 4))
+          if (this.receiving) throw new ProtocolError('the association was released in the middle of an instance')
+          this.socket.end(releaseResponse)
+          this.options.log.info('an association was released', this.told())
+          return
+        case pduType.abort:
+          throw new ConnectionEnded()
+        default:
+          throw new ProtocolError(`a PDU of type ${header[0]} is not expected here`)
+      }
+    }
+  }
+
+  /** What is complete stays, what was half there goes, and the studies are marked. */
+  async wasCut(error: Error): Promise<void> {
+    const { receiver } = this.receiving ?? {}
+    const study = receiver?.studyInstanceUid
+    if (study) this.studies.add(study)
+    await receiver?.abort()
+    this.options.log.warn('an association broke off', { ...this.told(), error: error.message })
+    await this.options.ingest
+      .transferWasCut([...this.studies], 'an association broke off before it was released')
+      .catch(() => {})
+  }
+
+  private told() {
+    const { callingAeTitle } = this.request
+    return { callingAeTitle: printable(callingAeTitle), stored: this.stored, refused: this.refused }
+  }
+
+  /** A P-DATA: fragments of commands and data sets, which are used as they arrive. */
+  private async readData(length: number): Promise<void> {
+    for (let left = length; left > 0; ) {
+      if (left < 6) throw new ProtocolError('a P-DATA is too short for a fragment')
+      const header = await this.bytes.exactly(6)
+      const size = header.readUInt32BE(0) - 2
+      if (size < 0 || size > left - 6) throw new ProtocolError('a fragment is longer than its P-DATA')
+      const [contextId, control] = [header[4]!, header[5]!]
+      if (!this.contexts.has(contextId)) throw new ProtocolError(`presentation context ${contextId} was not accepted`)
+      if (control & 1) await this.readCommand(contextId, size, (control & 2) !== 0)
+      else await this.readDataSet(contextId, size, (control & 2) !== 0)
+      left -= 6 + size
+    }
+  }
+
+  private async readCommand(contextId: number, size: number, isLast: boolean): Promise<void> {
+    if (this.receiving) throw new ProtocolError('a command came in the middle of a data set')
+    this.commandParts.push(await this.bytes.exactly(size))
+    const length = this.commandParts.reduce((sum, part) => sum + part.length, 0)
+    if (length > maxCommandLength) throw new ProtocolError('a command is too long')
+    if (!isLast) return
+    const command = decodeCommand(Buffer.concat(this.commandParts))
+    this.commandParts = []
+    if (command[field.commandDataSetType] === noDataSet) {
+      this.perform(contextId, command)
+      return
+    }
+    const receiver =
+      command[field.commandField] === commandField.cStoreRequest ? this.beginInstance(contextId, command) : undefined
+    this.receiving = { contextId, command, receiver }
+  }
+
+  private beginInstance(contextId: number, command: Command): InstanceReceiver {
+    const { transferSyntax } = this.contexts.get(contextId)!
+    const receiver = this.options.ingest.begin()
+    // Group 0002 is ours to write (PS3.10 7.1); the data set follows as it comes from the network.
+    void receiver.write(
+      fileMeta({
+        sopClassUid: String(command[field.affectedSopClassUid] ?? ''),
+        sopInstanceUid: String(command[field.affectedSopInstanceUid] ?? ''),
+        transferSyntaxUid: transferSyntax,
+        implementationClassUid,
+      }),
+    )
+    return receiver
+  }
+
+  private async readDataSet(contextId: number, size: number, isLast: boolean): Promise<void> {
+    const { receiving } = this
+    if (!receiving || receiving.contextId !== contextId) throw new ProtocolError('a data set came without its command')
+    for (let left = size; left > 0; ) {
+      const part = await this.bytes.some(left)
+      left -= part.length
+      await receiving.receiver?.write(part)
+    }
+    if (!isLast) return
+    this.receiving = undefined
+    if (receiving.receiver) await this.finishInstance(receiving.receiver, contextId, receiving.command)
+    else this.answer(contextId, receiving.command, status.unrecognizedOperation)
+  }
+
+  private async finishInstance(receiver: InstanceReceiver, contextId: number, command: Command): Promise<void> {
+    const { ingest, log } = this.options
+    const unavailable = await ingest.unavailableBecause()
+    if (unavailable) {
+      await receiver.abort()
+      this.refused++
+      this.answer(contextId, command, reason.outOfResources, unavailable)
+      return
+    }
+    const expected = {
+      sopInstanceUid: String(command[field.affectedSopInstanceUid] ?? ''),
+      sopClassUid: this.contexts.get(contextId)!.abstractSyntax,
+    }
+    const outcome: InstanceOutcome = await ingest
+      .finish(receiver, { ...(this.source ? { source: this.source } : {}), expected })
+      .catch((error): InstanceOutcome => {
+        log.error('an instance could not be stored', { error: String((error as Error).message) })
+        return { outcome: 'refused', reason: reason.processingFailure, detail: 'the instance could not be stored' }
+      })
+    if (outcome.outcome === 'stored' || outcome.outcome === 'already-stored') {
+      this.stored++
+      this.studies.add(outcome.studyInstanceUid)
+      this.answer(contextId, command, outcome.warning ?? status.success)
+      return
+    }
+    this.refused++
+    const { reason: code, detail } =
+      outcome.outcome === 'refused' ? outcome : { reason: reason.outOfResources, detail: 'try again later' }
+    log.warn('an instance was refused', { status: code.toString(16).toUpperCase(), reason: detail })
+    this.answer(contextId, command, code, detail)
+  }
+
+  private perform(contextId: number, command: Command): void {
+    const operation = command[field.commandField] as number
+    if (operation === commandField.cCancelRequest || operation & response) return // there is nothing to cancel, and we asked for nothing
+    const known = operation === commandField.cEchoRequest
+    this.answer(contextId, command, known ? status.success : status.unrecognizedOperation)
+  }
+
+  private answer(contextId: number, command: Command, code: number, comment?: string): void {
+    const { [field.affectedSopClassUid]: sopClass, [field.affectedSopInstanceUid]: instance } = command
+    const bytes = encodeCommand({
+      ...(sopClass === undefined ? {} : { [field.affectedSopClassUid]: sopClass }),
+      [field.commandField]: (command[field.commandField] as number) | response,
+      [field.messageIdBeingRespondedTo]: command[field.messageId] ?? 0,
+      [field.commandDataSetType]: noDataSet,
+      [field.status]: code,
+      ...(comment ? { [field.errorComment]: printable(comment).slice(0, 64) } : {}),
+      ...(instance === undefined ? {} : { [field.affectedSopInstanceUid]: instance }),
+    })
+    this.socket.write(Buffer.concat([dataHeader(contextId, bytes.length, true, true), bytes]))
+  }
+}
+
+/** Statuses of PS3.7 annex C that are no reasons of STOW-RS. */
+const status = { success: 0x0000, unrecognizedOperation: 0x0211 } as const
