@@ -203,10 +203,8 @@ async function pipelineContext(
       duplicatePolicy: settings.study.duplicatePolicy,
       maxInstanceBytes: settings.stow.maxInstanceBytes,
       minimumFreeBytes: settings.storage.minimumFreeBytes,
-      answersOf: new Map(
-        endpoints.providers.flatMap(entry =>
-          entry.kind === 'dicom' ? [[entry.answersFrom, entry.name] as const] : [],
-        ),
+      answeringSources: new Set(
+        endpoints.providers.flatMap(entry => (entry.kind === 'dicom' ? [entry.answersFrom] : [])),
       ),
     }),
     endpoints,

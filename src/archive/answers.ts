@@ -4,7 +4,8 @@ import type { BlobKey } from './blobStore.js'
 
 /** An object that a provider of kind `dicom` sent back. UIDs are those that the provider knows. */
 export interface Answer {
-  provider: string
+  /** Who sent it. */
+  source: string
   studyInstanceUid: string
   sopInstanceUid: string
   sopClassUid: string
@@ -15,14 +16,14 @@ export interface Answer {
 /** Keeps an answer. @returns the blob that is not needed: that of an earlier one of the same SOP Instance UID */
 export async function keepAnswer(db: Queryable, answer: Answer): Promise<BlobKey | undefined> {
   const { rows } = await db.query<{ old: BlobKey | null }>(
-    `with old as (select blob_key from answer where provider = $1 and sop_instance_uid = $3)
-     insert into answer (provider, study_instance_uid, sop_instance_uid, sop_class_uid, blob_key, header) values ($1, $2, $3, $4, $5, $6)
-     on conflict (provider, sop_instance_uid) do update
+    `with old as (select blob_key from answer where source = $1 and sop_instance_uid = $3)
+     insert into answer (source, study_instance_uid, sop_instance_uid, sop_class_uid, blob_key, header) values ($1, $2, $3, $4, $5, $6)
+     on conflict (source, sop_instance_uid) do update
         set study_instance_uid = excluded.study_instance_uid, sop_class_uid = excluded.sop_class_uid, blob_key = excluded.blob_key,
             header = excluded.header, received_at = excluded.received_at
      returning (select blob_key from old) old`,
     [
-      answer.provider,
+      answer.source,
       answer.studyInstanceUid,
       answer.sopInstanceUid,
       answer.sopClassUid,
@@ -36,15 +37,15 @@ export async function keepAnswer(db: Queryable, answer: Answer): Promise<BlobKey
 /** What has been answered about a study since then, and how long nothing more has come, seconds. */
 export async function answersSince(
   db: Queryable,
-  provider: string,
+  source: string,
   studyInstanceUid: string,
   since: Date,
 ): Promise<{ answers: Answer[]; quietFor: number }> {
   const { rows } = await db.query<Answer & { quiet: number }>(
-    `select provider, study_instance_uid "studyInstanceUid", sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid",
+    `select source, study_instance_uid "studyInstanceUid", sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid",
             blob_key "blobKey", header, extract(epoch from clock_timestamp() - max(received_at) over ())::float8 quiet
-       from answer where provider = $1 and study_instance_uid = $2 and received_at >= $3 order by id`,
-    [provider, studyInstanceUid, since],
+       from answer where source = $1 and study_instance_uid = $2 and received_at >= $3 order by id`,
+    [source, studyInstanceUid, since],
   )
   return { answers: rows, quietFor: rows[0]?.quiet ?? 0 }
 }

@@ -14,7 +14,7 @@ export const pduType = {
 /** Longest A-ASSOCIATE that is read: 128 contexts with all transfer syntaxes have some 200 KiB. */
 export const maxAssociateLength = 1024 * 1024
 /** Longest P-DATA that we ask for. */
-export const ownMaxLength = 256 * 1024
+const ownMaxLength = 256 * 1024
 const applicationContext = '1.2.840.10008.3.1.1.1'
 const implementationVersion = 'RADBRIDGE'
 
@@ -54,7 +54,7 @@ export interface AssociateAccept {
 export class ProtocolError extends Error {}
 
 /** A PDU of a type with its body. */
-export function pdu(type: number, ...body: Buffer[]): Buffer {
+function pdu(type: number, ...body: Buffer[]): Buffer {
   const header = Buffer.alloc(6)
   header[0] = type
   header.writeUInt32BE(

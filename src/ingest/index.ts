@@ -32,8 +32,8 @@ export interface IngestOptions {
   duplicatePolicy: 'keep' | 'replace'
   maxInstanceBytes: number
   minimumFreeBytes: number
-  /** Provider of kind `dicom` by the name of the source that its answers come from. */
-  answersOf: ReadonlyMap<string, string>
+  /** What these sources send are answers of providers of kind `dicom`, and no part of the archive. */
+  answeringSources: ReadonlySet<string>
   log: Log
 }
 
@@ -90,10 +90,9 @@ export class Ingest {
       const detail = 'SOP Class or Instance UID of the data set differ from those of the command'
       return { ...identity, outcome: 'refused', reason: reason.dataSetDoesNotMatchSopClass, detail }
     }
-    const provider = source && this.options.answersOf.get(source)
-    if (provider) {
+    if (source && this.options.answeringSources.has(source)) {
       const { blobKey, header } = received
-      const old = await keepAnswer(this.options.database, { ...identity, provider, blobKey, header: header.json })
+      const old = await keepAnswer(this.options.database, { ...identity, source, blobKey, header: header.json })
       if (old) await this.options.blobs.remove(old)
       return { ...identity, outcome: 'stored' }
     }

@@ -9,14 +9,14 @@ import { readSegmentation } from '../results/readSegmentation.js'
 
 /** To a provider of kind `dicom` by STOW-RS, and back by what its source has sent to us. */
 export function dicomTransport(
-  { name, stow }: DicomProviderConfiguration,
+  { answersFrom, stow }: DicomProviderConfiguration,
   { database, blobs }: { database: Database; blobs: BlobStore },
 ): DicomTransport {
   const client = new StowClient(stow)
   return {
     send: object => client.deliver(object),
     async answers(studyInstanceUid, since) {
-      const { answers, quietFor } = await answersSince(database, name, studyInstanceUid, since)
+      const { answers, quietFor } = await answersSince(database, answersFrom, studyInstanceUid, since)
       return { count: answers.length, quietFor, read: () => readAnswers(answers, blobs) }
     },
     close: () => client.close(),

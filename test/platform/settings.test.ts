@@ -53,7 +53,12 @@ describe('endpoints', () => {
   test('without a document everything goes to the reference analyser', () => {
     expect(loadEndpoints().routes).toEqual([
       expect.objectContaining({
-        analysis: { primary: 'reference', fallback: [], shadow: [], priors: { max: 1, within: 'P5Y' } },
+        analysis: {
+          primary: 'reference',
+          fallback: [],
+          shadow: [],
+          priors: { max: 1, within: 'P5Y', analyze: false, from: [] },
+        },
         deliverTo: [],
       }),
     ])
