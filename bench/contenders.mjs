@@ -43,7 +43,7 @@ export async function startRadbridge(extra = {}, endpoints = 'routes: []\n') {
 const plugin = '/usr/share/orthanc/plugins/libOrthancDicomWeb.so'
 export const hasOrthanc = existsSync(plugin)
 
-export async function startOrthanc() {
+export async function startOrthanc(more = {}) {
   const port = await freePort()
   const folder = mkdtempSync(join(scratch, 'orthanc-'))
   const configuration = {
@@ -55,6 +55,7 @@ export async function startOrthanc() {
     RemoteAccessAllowed: false,
     Plugins: [plugin],
     DicomWeb: { Enable: true, Root: '/dicom-web/' },
+    ...more,
   }
   writeFileSync(join(folder, 'orthanc.json'), JSON.stringify(configuration))
   const child = spawn('Orthanc', [join(folder, 'orthanc.json')], { stdio: 'ignore' })
@@ -109,7 +110,7 @@ export function residentBytes(pid) {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024
 }
 
-function freePort() {
+export function freePort() {
   return new Promise(resolve => {
     const server = net.createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address()

@@ -376,7 +376,6 @@ describe('dcmtk', () => {
     'results are delivered to storescp by C-STORE, byte for byte; one that is away is tried again',
     async () => {
       const there = await freePort()
-      const storescp = 'storescp'
       const received = join(folder, 'received')
       mkdirSync(received)
       const fake = await startFakeProvider()
@@ -400,7 +399,7 @@ routes: [{ name: r, analysis: { primary: remote }, results: [sr, sc], deliverTo:
         const rows = await sender.query(`select 1 from delivery where last_error = 'no answer (ECONNREFUSED)'`)
         return rows.length > 0 || undefined
       })
-      const scp = spawn(storescp, ['-od', received, '+B', String(there)], { stdio: 'ignore' })
+      const scp = spawn('storescp', ['-od', received, '+B', String(there)], { stdio: 'ignore' })
       try {
         const study = await followStudy(sender.url, uids.study, 40)
         expect(study.state).toBe('completed')

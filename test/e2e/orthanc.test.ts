@@ -30,11 +30,14 @@ beforeAll(async () => {
   const port = await freePort()
   pacs = `http://127.0.0.1:${port}`
   dimsePort = await freePort()
+  const ownDimsePort = await freePort()
   service = await startTestService({
-    environment: { RADBRIDGE_QUIET_SECONDS: '1' },
+    environment: { RADBRIDGE_QUIET_SECONDS: '1', RADBRIDGE_DIMSE_PORT: String(ownDimsePort) },
     endpoints: `
-destinations: [{ name: orthanc, stow: { url: '${pacs}/dicom-web' } }]
-routes: [{ name: all, analysis: { primary: reference }, deliverTo: [orthanc] }]
+destinations:
+  - { name: orthanc, stow: { url: '${pacs}/dicom-web' } }
+  - { name: modality, dimse: { aeTitle: ORTHANC, host: 127.0.0.1, port: ${dimsePort} } }
+routes: [{ name: all, analysis: { primary: reference }, deliverTo: [orthanc, modality] }]
 `,
   })
   const configuration = {
@@ -47,6 +50,7 @@ routes: [{ name: all, analysis: { primary: reference }, deliverTo: [orthanc] }]
     DicomAet: 'ORTHANC',
     DicomAlwaysAllowStore: true,
     UnknownSopClassAccepted: true,
+    DicomModalities: { radbridge: ['RADBRIDGE', '127.0.0.1', ownDimsePort] },
     RemoteAccessAllowed: false,
     AuthenticationEnabled: false,
     Plugins: [plugin],
@@ -137,6 +141,29 @@ describe('Orthanc as PACS', () => {
     expect(new Set(detail.results.map(r => r.bytes))).toEqual(new Set([reports[0]!.length, segmentation[0]!.length]))
     expectValid(reports[0]!)
     expectValid(segmentation[0]!)
+  })
+
+  testWithOrthanc('pushes a chest CT by C-STORE, and gets the results by C-STORE as well', async () => {
+    const files = await phantomFiles({ ...phantom, study: 'by C-STORE' })
+    const parents = new Set<string>()
+    for (const bytes of files) {
+      const { json } = await http('POST', `${pacs}/instances`, { 'Content-Type': 'application/dicom' }, bytes)
+      parents.add(json.ParentStudy)
+    }
+    const echoed = await http('POST', `${pacs}/modalities/radbridge/echo`, {}, '{}')
+    expect(echoed.status).toBe(200)
+    const sent = await http('POST', `${pacs}/modalities/radbridge/store`, {}, JSON.stringify([...parents]))
+    expect(sent.json).toMatchObject({ FailedInstancesCount: 0, InstancesCount: 100 })
+    const header = readPart10Header(files[0]!, true)
+    if (header.outcome !== 'header') throw new Error('no header')
+    const detail = await followStudy(service.url, header.header.studyInstanceUid, 60)
+    expect(detail).toMatchObject({ state: 'completed', instances: 100 })
+    const byDimse = detail.deliveries.filter(delivery => delivery.destination === 'modality')
+    expect(byDimse.map(delivery => delivery.state)).toEqual(detail.results.map(() => 'delivered'))
+    for (const { sopInstanceUid } of detail.results) {
+      const found = await http('POST', `${pacs}/tools/lookup`, {}, sopInstanceUid)
+      expect(found.json).toHaveLength(1)
+    }
   })
 
   testWhere(hasOrthanc && hasSamples, 'Orthanc or the sample files are absent')('real slices of chest CT', async () => {
