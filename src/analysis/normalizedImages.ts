@@ -1,6 +1,6 @@
 import { type DicomJson, numberOf, numbersOf, textOf, textsOf } from '../dicom/dicomJson.js'
 import { macroOf } from '../dicom/functionalGroups.js'
-import { mirrorSum } from '../pixels/photometric.js'
+import { rescaleOf } from '../pixels/rescale.js'
 import type { ImageGeometry, ImagePixels, NormalizedImage, Vec3 } from './normalizedStudy.js'
 
 /** Decodes a frame (0-based) of one instance to MONOCHROME2 or RGB. */
@@ -33,18 +33,6 @@ export function imagesOf(
       },
     }
   })
-}
-
-function rescaleOf(header: DicomJson, frame: number): NormalizedImage['rescale'] {
-  const macro = macroOf(header, frame, '00289145')
-  const slope = numberOf(macro, '00281053') ?? 1
-  const intercept = numberOf(macro, '00281052') ?? 0
-  const unit = textOf(macro, '00281054') ?? (textOf(header, '00080060') === 'CT' ? 'HU' : 'US')
-  if (textOf(header, '00280004') !== 'MONOCHROME1') return { slope, intercept, unit }
-  // Samples come mirrored, v' = S − v: so that the value of each pixel stays what it was, m' = −m and b' = m·S + b.
-  const bitsStored = numberOf(header, '00280101') ?? numberOf(header, '00280100') ?? 16
-  const sum = mirrorSum(bitsStored, numberOf(header, '00280103') === 1)
-  return { slope: -slope, intercept: slope * sum + intercept, unit }
 }
 
 /** Image Plane Module (PS3.3 C.7.6.2) or its macros, of a frame from 0; undefined if position, orientation or spacing are missing or no numbers. */

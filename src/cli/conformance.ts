@@ -109,7 +109,7 @@ Radbridge receives studies from a PACS by DICOMweb or C-STORE, has them analysed
 | --- | --- | --- |
 | Store (STOW-RS) | origin server and user agent | PS3.18 10.5 |
 | Search (QIDO-RS) | origin server; user agent to confirm a delivery, and for earlier examinations | PS3.18 10.6 |
-| Retrieve (WADO-RS): instances, metadata, frames, bulk data of Pixel Data | origin server | PS3.18 10.4 |
+| Retrieve (WADO-RS): instances, metadata, frames, rendered, thumbnails, bulk data of Pixel Data | origin server | PS3.18 10.4 |
 | Retrieve (WADO-RS): studies | user agent, for earlier examinations | PS3.18 10.4 |
 | Verification (1.2.840.10008.1.1) | SCP and SCU | PS3.4 A |
 | Storage | SCP and SCU | PS3.4 B |
@@ -137,7 +137,8 @@ ${resources().join('\n')}
 
 Search parameters: attribute matching by keyword or tag, wildcards, UID lists, date and time ranges, \`includefield\`, \`limit\`, \`offset\`. \`fuzzymatching\` is not supported
 and answered with a Warning. Responses are \`application/dicom+json\`. Retrieve gives instances as they are stored (\`transfer-syntax=*\`, or the one they are in);
-frames also decoded to Explicit VR Little Endian.
+frames also decoded to Explicit VR Little Endian. Rendered images and thumbnails are JPEG or PNG of 8 bits, with \`viewport\` (width and height), \`window\` (linear) and
+\`quality\`; of a multi-frame image without a frame number the first frame, of a study or series the image in the middle.
 
 ### 3.1.1 Associations
 

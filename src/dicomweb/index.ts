@@ -4,6 +4,7 @@ import { qido } from './qido.js'
 import { type StowOptions, stow } from './stow.js'
 import { type WadoOptions, wado, wadoMetadata } from './wado.js'
 import { wadoFrames, wadoPixelData } from './wadoFrames.js'
+import { wadoRendered, wadoThumbnail } from './wadoRendered.js'
 
 /** The DICOMweb service (PS3.18): STOW-RS, QIDO-RS, WADO-RS. */
 export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
@@ -23,6 +24,11 @@ export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
   resource(router, instance, { GET: wado(options) })
   resource(router, `${instance}/metadata`, { GET: wadoMetadata(options) })
   resource(router, `${instance}/frames/:frames`, { GET: wadoFrames(options) })
+  resource(router, `${instance}/frames/:frame/rendered`, { GET: wadoRendered(options) })
+  resource(router, `${instance}/frames/:frame/thumbnail`, { GET: wadoThumbnail(options) })
+  resource(router, `${instance}/rendered`, { GET: wadoRendered(options) })
+  for (const level of ['/studies/:study', '/studies/:study/series/:series', instance])
+    resource(router, `${level}/thumbnail`, { GET: wadoThumbnail(options) })
   resource(router, `${instance}/bulkdata/7FE00010`, { GET: wadoPixelData(options) })
   return router
 }

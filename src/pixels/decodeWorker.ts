@@ -3,10 +3,12 @@ import { type DecodeOptions, decodeFrame, type NormalizedFrame } from './decodeF
 import { type FrameSource, openFrames } from './frames.js'
 import { PixelProblem } from './imageDescription.js'
 import { type NormalizeOptions, type NormalizeReport, normalizeFile } from './normalizeFile.js'
+import { type Rendering, renderFrame } from './render.js'
 
 /** Work for a pixel thread. `frame` counts from 0. */
 export type PixelTask =
   | { kind: 'frame'; path: string; frame: number; options: DecodeOptions }
+  | { kind: 'render'; path: string; frame: number; rendering: Rendering }
   | { kind: 'file'; input: string; output: string; options: NormalizeOptions }
 
 // Frames of one object are asked for one after another: its header and fragments need finding once.
@@ -15,28 +17,30 @@ let idle: NodeJS.Timeout | undefined
 const idleMilliseconds = 2000
 
 /** Errors lose their class on the way between threads: what is wrong with the pixels is told as a value. */
-export type PixelAnswer = NormalizedFrame | NormalizeReport | { problem: string }
+export type PixelAnswer = NormalizedFrame | NormalizeReport | Uint8Array | { problem: string }
 
 export default async function run(task: PixelTask): Promise<PixelAnswer> {
   try {
     if (task.kind === 'file') return await normalizeFile(task.input, task.output, task.options)
-    return handOver(await decode(task.path, task.frame, task.options))
+    if (task.kind === 'render') return withFrames(task.path, source => renderFrame(source, task.frame, task.rendering))
+    return handOver(await withFrames(task.path, source => decodeFrame(source, task.frame, task.options)))
   } catch (error) {
     if (error instanceof PixelProblem) return { problem: error.message }
     throw error
   }
 }
 
-async function decode(path: string, frame: number, options: DecodeOptions): Promise<NormalizedFrame> {
+async function withFrames<T>(path: string, use: (source: FrameSource) => Promise<T>): Promise<T> {
   clearTimeout(idle)
   if (opened?.path !== path) {
     await closeOpened()
     opened = { path, source: await openFrames(path) }
   }
-  const decoded = await decodeFrame(opened.source, frame, options)
-  if (opened.source.image.frames === 1) await closeOpened()
+  const { source } = opened
+  const result = await use(source)
+  if (source.image.frames === 1) await closeOpened()
   else idle = setTimeout(() => void closeOpened(), idleMilliseconds).unref()
-  return decoded
+  return result
 }
 
 async function closeOpened(): Promise<void> {

@@ -5,6 +5,7 @@ import type { DecodeOptions, NormalizedFrame } from './decodeFrame.js'
 import type { PixelAnswer, PixelTask } from './decodeWorker.js'
 import { PixelProblem } from './imageDescription.js'
 import type { NormalizeOptions, NormalizeReport } from './normalizeFile.js'
+import type { Rendering } from './render.js'
 
 /** Decodes in worker threads, so that pixels never hold up the event loop. */
 export interface PixelPool {
@@ -12,6 +13,8 @@ export interface PixelPool {
   frame(path: string, frame: number, options?: DecodeOptions): Promise<NormalizedFrame>
   /** @throws PixelProblem */
   file(input: string, output: string, options?: NormalizeOptions): Promise<NormalizeReport>
+  /** A frame, from 0, as a picture. @throws PixelProblem */
+  render(path: string, frame: number, rendering: Rendering): Promise<Uint8Array>
   readonly threads: number
   close(): Promise<void>
 }
@@ -56,6 +59,7 @@ export function startPixelPool(threads = availableParallelism(), limits: Partial
   return {
     frame: (path, frame, options = {}) => run<NormalizedFrame>({ kind: 'frame', path, frame, options }),
     file: (input, output, options = {}) => run<NormalizeReport>({ kind: 'file', input, output, options }),
+    render: (path, frame, rendering) => run<Uint8Array>({ kind: 'render', path, frame, rendering }),
     threads,
     close: () => pool.destroy(),
   }

@@ -1,19 +1,9 @@
 import { encode } from 'fast-png'
-import { greyLevels, type Window } from '../../pixels/greyLevels.js'
-import type { Samples } from '../../pixels/imageDescription.js'
+import type { Window } from '../../pixels/greyLevels.js'
+import { resampled } from '../../pixels/resample.js'
+import { type ViewableImage, viewOf, viewSize } from '../../pixels/view.js'
 
-/** An image on its way to a provider: plain data, so that it can be worked on in another thread. */
-export interface ImageData {
-  rows: number
-  columns: number
-  samples: Samples
-  photometric: string
-  bitsStored: number
-  signed: boolean
-  rescale: { slope: number; intercept: number }
-  window: Window | undefined
-  inverted: boolean
-}
+export type ImageData = ViewableImage
 
 export type ImageTask =
   /** All of its values: grey of 8 or 16 bits, signed ones shifted up by half of their range, or colours of 8 bits. */
@@ -52,7 +42,7 @@ export function prepareImage(task: ImageTask): Uint8Array {
     case 'png':
       return png(task.image)
     case 'view':
-      return view(task.image, task.maxSide)
+      return encode(viewOf(task.image, viewSize(task.image.rows, task.image.columns, task.maxSide)))
     case 'tensor': {
       const { image, input, patches } = task
       if (!patches) return new Uint8Array(tensor(image, input).buffer)
@@ -71,25 +61,6 @@ function png({ rows: height, columns: width, samples, photometric, bitsStored, s
   const data = depth === 8 ? new Uint8Array(samples.length) : new Uint16Array(samples.length)
   for (let i = 0; i < samples.length; i++) data[i] = samples[i]! + up
   return encode({ width, height, channels: 1, depth, data })
-}
-
-/** Size of a view. */
-export function viewSize(rows: number, columns: number, maxSide: number): { rows: number; columns: number } {
-  const scale = Math.min(1, maxSide / Math.max(rows, columns))
-  return { rows: Math.max(1, Math.round(rows * scale)), columns: Math.max(1, Math.round(columns * scale)) }
-}
-
-function view(image: ImageData, maxSide: number): Uint8Array {
-  const { rows: height, columns: width } = viewSize(image.rows, image.columns, maxSide)
-  const channels = image.photometric === 'RGB' ? 3 : 1
-  const grey = channels === 1 ? greyLevels(image) : undefined
-  const data = new Uint8Array(width * height * channels)
-  const top = image.photometric === 'RGB' ? 255 / (2 ** image.bitsStored - 1) : 1
-  for (let c = 0; c < channels; c++) {
-    const plane = resampled(image, c, channels, height, width)
-    for (let i = 0; i < plane.length; i++) data[i * channels + c] = grey ? grey(plane[i]!) : plane[i]! * top
-  }
-  return encode({ width, height, channels, depth: 8, data })
 }
 
 function tensor(image: ImageData, input: TensorInput): Float32Array {
@@ -138,62 +109,5 @@ export function patchOrigins(image: { rows: number; columns: number }, input: Te
   }
   return along(image.rows, input.rows).flatMap(row =>
     along(image.columns, input.columns).map(column => ({ row, column })),
-  )
-}
-
-/** One channel in another size: the mean of what a pixel covers where it becomes smaller, else between the four nearest. */
-function resampled(
-  { rows, columns, samples }: ImageData,
-  channel: number,
-  stride: number,
-  height: number,
-  width: number,
-): Float32Array {
-  const out = new Float32Array(height * width)
-  const at = (row: number, column: number) => samples[(row * columns + column) * stride + channel]!
-  if (height === rows && width === columns) {
-    for (let i = 0; i < out.length; i++) out[i] = samples[i * stride + channel]!
-    return out
-  }
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      out[y * width + x] =
-        height <= rows && width <= columns
-          ? meanOf(
-              at,
-              (y * rows) / height,
-              ((y + 1) * rows) / height,
-              (x * columns) / width,
-              ((x + 1) * columns) / width,
-            )
-          : between(at, ((y + 0.5) * rows) / height - 0.5, ((x + 0.5) * columns) / width - 0.5, rows, columns)
-    }
-  }
-  return out
-}
-
-type At = (row: number, column: number) => number
-
-function meanOf(at: At, top: number, bottom: number, left: number, right: number): number {
-  let [sum, area] = [0, 0]
-  for (let row = Math.floor(top); row < bottom - 1e-9; row++) {
-    const tall = Math.min(bottom, row + 1) - Math.max(top, row)
-    for (let column = Math.floor(left); column < right - 1e-9; column++) {
-      const covered = tall * (Math.min(right, column + 1) - Math.max(left, column))
-      sum += at(row, column) * covered
-      area += covered
-    }
-  }
-  return sum / area
-}
-
-function between(at: At, y: number, x: number, rows: number, columns: number): number {
-  const [top, left] = [Math.max(0, Math.min(rows - 1, y)), Math.max(0, Math.min(columns - 1, x))]
-  const [row, column] = [Math.floor(top), Math.floor(left)]
-  const [below, beside] = [Math.min(rows - 1, row + 1), Math.min(columns - 1, column + 1)]
-  const [dy, dx] = [top - row, left - column]
-  return (
-    (at(row, column) * (1 - dx) + at(row, beside) * dx) * (1 - dy) +
-    (at(below, column) * (1 - dx) + at(below, beside) * dx) * dy
   )
 }

@@ -1,3 +1,4 @@
+import { viewSize } from '../../../pixels/view.js'
 import {
   analyzeImages,
   type ImageAnalysisSettings,
@@ -7,7 +8,6 @@ import {
 import { type Rejected, RequestFailed } from '../../calling/askForAll.js'
 import { type ImageResult, plausible } from '../../calling/found.js'
 import { imageData, type Prepare } from '../../calling/preparation.js'
-import { viewSize } from '../../calling/prepareImage.js'
 import { type Answer, parseJson, Remote, type RemoteParts, type RemoteSettings } from '../../calling/remote.js'
 import type { Provider } from '../../provider.js'
 import { answerSchema, promptVersion, systemPrompt } from './prompt.js'
