@@ -289,8 +289,8 @@ async function listenForAssociations(
   if (port === 0) return undefined
   const host = settings.dimse.host ?? settings.http.host
   const peers = endpoints.sources.flatMap(({ name, dimse }) => (dimse ? [{ name, ...dimse }] : []))
-  // With sources that are none of DIMSE nobody may associate: an AE title that cannot be.
-  const allowed = endpoints.sources.length > 0 && peers.length === 0 ? [{ name: '', aeTitle: '' }] : peers
+  // With sources of which none is one of DIMSE nobody may associate.
+  const allowed = endpoints.sources.length > 0 ? peers : undefined
   try {
     const scp = await startScp({ host, port, aeTitle, peers: allowed, maxAssociations, idleSeconds, ingest, log })
     undo.push(() => scp.stop())

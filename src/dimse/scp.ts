@@ -29,8 +29,8 @@ export interface ScpOptions {
   host: string
   port: number
   aeTitle: string
-  /** Who may associate; empty: everybody. */
-  peers: readonly { name: string; aeTitle: string; addresses?: readonly string[] | undefined }[]
+  /** Who may associate; undefined: everybody. */
+  peers: readonly { name: string; aeTitle: string; addresses?: readonly string[] | undefined }[] | undefined
   maxAssociations: number
   /** A connection on which nothing moves for so long is given up. */
   idleSeconds: number
@@ -142,13 +142,13 @@ function whyRefused(
     return { rejection: rejection.applicationContext, words: 'the application context is not that of DICOM' }
   if (request.calledAeTitle !== aeTitle)
     return { rejection: rejection.calledAeTitle, words: `we are ${aeTitle}, not ${printable(request.calledAeTitle)}` }
-  if (peers.length > 0 && !peerOf(request, socket, peers))
+  if (peers && !peerOf(request, socket, peers))
     return { rejection: rejection.callingAeTitle, words: 'no source has this AE title and address' }
   return undefined
 }
 
 function peerOf(request: AssociateRequest, socket: Socket, peers: ScpOptions['peers']) {
-  return peers.find(
+  return peers?.find(
     peer => peer.aeTitle === request.callingAeTitle && allowsAddress(peer.addresses, socket.remoteAddress ?? ''),
   )
 }
@@ -181,6 +181,8 @@ interface Receiving {
   contextId: number
   command: Command
   receiver: InstanceReceiver | undefined
+  /** Why the instance is not taken in; its bytes are read and dropped. */
+  unavailable: string | undefined
 }
 
 /** An association from its acceptance on: one message after another, as no more operations at the same time were negotiated. */
@@ -279,9 +281,10 @@ class Association {
       this.perform(contextId, command)
       return
     }
-    const receiver =
-      command[field.commandField] === commandField.cStoreRequest ? this.beginInstance(contextId, command) : undefined
-    this.receiving = { contextId, command, receiver }
+    const isStore = command[field.commandField] === commandField.cStoreRequest
+    const unavailable = isStore ? await this.options.ingest.unavailableBecause() : undefined
+    const receiver = isStore && !unavailable ? this.beginInstance(contextId, command) : undefined
+    this.receiving = { contextId, command, receiver, unavailable }
   }
 
   private beginInstance(contextId: number, command: Command): InstanceReceiver {
@@ -309,19 +312,14 @@ class Association {
     }
     if (!isLast) return
     this.receiving = undefined
-    if (receiving.receiver) await this.finishInstance(receiving.receiver, contextId, receiving.command)
-    else this.answer(contextId, receiving.command, status.unrecognizedOperation)
+    const { receiver, command, unavailable } = receiving
+    if (receiver) return this.finishInstance(receiver, contextId, command)
+    if (unavailable) this.refused++
+    this.answer(contextId, command, unavailable ? reason.outOfResources : status.unrecognizedOperation, unavailable)
   }
 
   private async finishInstance(receiver: InstanceReceiver, contextId: number, command: Command): Promise<void> {
     const { ingest, log } = this.options
-    const unavailable = await ingest.unavailableBecause()
-    if (unavailable) {
-      await receiver.abort()
-      this.refused++
-      this.answer(contextId, command, reason.outOfResources, unavailable)
-      return
-    }
     const expected = {
       sopInstanceUid: String(command[field.affectedSopInstanceUid] ?? ''),
       sopClassUid: this.contexts.get(contextId)!.abstractSyntax,

@@ -24,8 +24,9 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
       reason: `nothing arrived for ${context.quietSeconds} s`,
       at: new Date().toISOString(),
     })
-    if (revision > 1 && !(await hasNewImages(tx, study, revision))) {
-      // Reports and the like: what was analysed of the study is as good as before.
+    const before = revision > 1 ? await findRevision(tx, study, revision - 1) : undefined
+    if (before?.state === 'completed' && !(await hasNewImages(tx, study, revision))) {
+      // Reports and the like: what was analysed of the study is as good as before. One that failed is taken up again.
       const verdicts = await readVerdicts(tx, study, revision)
       const detail = { reason: 'no image is new', ...(verdicts > 0 ? { verdicts } : {}) }
       return changeState(tx, study, revision, 'completed', detail)

@@ -148,6 +148,7 @@ routes:
     await echo(there('CT01'))
     await expect(echo(there('FAR'))).rejects.toThrow('it does not know our AE title')
     await expect(echo(there('WHO'))).rejects.toThrow('it does not know our AE title')
+    await expect(echo(there(' '))).rejects.toThrow('it does not know our AE title')
     const uids = freshUids()
     const scu = storeScu(there('CT01'))
     expect(await scu.deliver(file(instance(uids), uids))).toMatchObject({ outcome: 'delivered' })
@@ -156,6 +157,33 @@ routes:
     expect(row!.source).toBe('ct')
     await other.stop()
   })
+})
+
+test('with sources that come by STOW-RS only nobody may associate', async () => {
+  const guarded = await freePort()
+  process.env.PACS_TOKEN = 'a token'
+  const other = await startTestService({
+    environment: { RADBRIDGE_DIMSE_PORT: String(guarded) },
+    endpoints: 'sources: [{ name: pacs, stow: { token: env:PACS_TOKEN } }]\n',
+  })
+  for (const callingAeTitle of ['ANY', ' '])
+    await expect(echo(peer({ port: guarded, callingAeTitle }))).rejects.toThrow('it does not know our AE title')
+  await other.stop()
+})
+
+test('while nothing can be stored C-STORE is answered with A700, and the rest of the association goes on', async () => {
+  const full = await freePort()
+  const other = await startTestService({
+    environment: { RADBRIDGE_DIMSE_PORT: String(full), RADBRIDGE_MINIMUM_FREE_BYTES: String(2 ** 50) },
+  })
+  const uids = freshUids()
+  const scu = storeScu(peer({ port: full }))
+  expect(await scu.deliver(file(instance(uids), uids))).toEqual({
+    outcome: 'failed',
+    detail: 'the destination answered C-STORE with A700: the disk is nearly full',
+  })
+  await scu.close()
+  await other.stop()
 })
 
 test('an association that breaks off in the middle of an instance stores nothing of it, and marks the study', async () => {

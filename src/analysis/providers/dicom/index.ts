@@ -18,6 +18,8 @@ export interface DicomProviderSettings {
 /** How objects go to the provider and come back: by whatever transport is configured. */
 export interface DicomTransport {
   send(object: StudyObject): Promise<{ outcome: 'delivered' | 'failed' | 'refused'; detail: string }>
+  /** Time by the clock that answers are dated with. */
+  now(): Promise<Date>
   /** What the provider answered about a study, by the UID that it knows, since then; `quietFor`: seconds since the last object came. */
   answers(
     studyInstanceUid: string,
@@ -49,7 +51,7 @@ async function analyze(
   const problem = notSendable(images, settings)
   if (problem) return { findings: notApplicable(settings.name, problem) }
   const deidentify = deidentification(images[0]!, settings)
-  const since = new Date(Date.now() - 1000) // clocks of two machines; what came before for an earlier revision is older by far
+  const since = await transport.now() // what came before was about an earlier revision
   const of = new Set(images.map(image => image.sopInstanceUid)).size
   let done = 0
   let sentAs = study.studyInstanceUid

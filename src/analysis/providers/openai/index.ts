@@ -167,7 +167,8 @@ function readImages(
     const [across, down] = [image.columns / view.columns, image.rows / view.rows]
     const findings = parsed.data.findings.map(({ label, lesion, confidence, box, laterality }) => ({
       label,
-      ...(lesion ? { lesion } : {}),
+      // A name that the model gave in one answer says nothing of another one.
+      ...(lesion ? { lesion: `${indices[0]} ${lesion}`.slice(0, 64) } : {}),
       confidence,
       ...(box
         ? { box: [box[0] * across, box[1] * down, box[2] * across, box[3] * down] as [number, number, number, number] }
