@@ -199,7 +199,11 @@ async function pipelineContext(
       database,
       blobs,
       log,
-      quietSeconds: settings.study.quietSeconds,
+      // Where archives are asked whether a study is whole, settling is looked at sooner.
+      quietSeconds:
+        endpoints.completeness.ask.length > 0
+          ? Math.min(settings.study.quietSeconds, endpoints.completeness.afterSeconds)
+          : settings.study.quietSeconds,
       duplicatePolicy: settings.study.duplicatePolicy,
       maxInstanceBytes: settings.stow.maxInstanceBytes,
       minimumFreeBytes: settings.storage.minimumFreeBytes,

@@ -14,8 +14,8 @@ export type StudyState =
 
 /** Why a study is believed to be whole, or known not to be. */
 export interface CompletenessEvidence {
-  /** `undecodable`: images that are stored, and were kept from the analysis by their transfer syntax. */
-  kind: 'presumed' | 'partial' | 'undecodable'
+  /** `complete`: an archive has no instance of it that we have not. `undecodable`: images that are stored, and were kept from the analysis by their transfer syntax. */
+  kind: 'complete' | 'presumed' | 'partial' | 'undecodable'
   reason: string
   at: string
 }

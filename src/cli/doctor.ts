@@ -28,6 +28,7 @@ export async function doctor(args: string[]): Promise<number> {
     checkDataFolder(settings),
     checkDatabase(settings),
     checkPort(settings),
+    checkDimsePort(settings),
     ...checkSecrets(endpoints),
     ...endpoints.providers.map(checkProvider),
     ...endpoints.destinations.map(destination => checkDestination(destination, settings)),
@@ -94,18 +95,46 @@ async function checkDatabase({ database }: Settings): Promise<Finding> {
 
 async function checkPort({ http }: Settings): Promise<Finding> {
   const name = `HTTP port ${http.port} of ${http.host}`
+  const problem = await whyPortCannotBeUsed(http.host, http.port)
+  if (!problem) return { name: `${name} is free` }
+  if (await isRadbridge(`http://${http.host}:${http.port}`))
+    return { name: `${name}: Radbridge is running and ready there` }
+  return { name, problem, fix: 'Stop the other program, or set RADBRIDGE_HTTP_PORT to a free port.' }
+}
+
+/** The port of C-STORE: free, or answering C-ECHO by our own name. */
+async function checkDimsePort({ dimse, http }: Settings): Promise<Finding> {
+  if (dimse.port === 0) return { name: 'C-STORE is turned off (dimse.port 0)' }
+  const host = dimse.host ?? http.host
+  const name = `DIMSE port ${dimse.port} of ${host}`
+  const problem = await whyPortCannotBeUsed(host, dimse.port)
+  if (!problem) return { name: `${name} is free` }
+  const { aeTitle, port } = dimse
+  try {
+    await echo({ aeTitle, host, port, callingAeTitle: 'DOCTOR', timeoutSeconds: 3 })
+    return { name: `${name}: ${aeTitle} answers C-ECHO there` }
+  } catch (error) {
+    // With sources configured ours does not know the doctor either, and says so by its own name.
+    if (String((error as Error).message).includes('does not know our AE title'))
+      return { name: `${name}: ${aeTitle} is there, and takes associations of its sources only` }
+    return {
+      name,
+      problem,
+      fix: 'Stop the other program, or set RADBRIDGE_DIMSE_PORT to a free port, 0 to do without C-STORE.',
+    }
+  }
+}
+
+async function whyPortCannotBeUsed(host: string, port: number): Promise<string | undefined> {
   try {
     await new Promise<void>((resolve, reject) => {
       const server = createServer()
       server.once('error', reject)
-      server.listen(http.port, http.host, () => server.close(() => resolve()))
+      server.listen(port, host, () => server.close(() => resolve()))
     })
-    return { name: `${name} is free` }
+    return undefined
   } catch (error) {
-    if (await isRadbridge(`http://${http.host}:${http.port}`))
-      return { name: `${name}: Radbridge is running and ready there` }
-    const problem = `cannot be used (${(error as NodeJS.ErrnoException).code})`
-    return { name, problem, fix: 'Stop the other program, or set RADBRIDGE_HTTP_PORT to a free port.' }
+    return `cannot be used (${(error as NodeJS.ErrnoException).code})`
   }
 }
 

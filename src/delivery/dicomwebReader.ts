@@ -3,7 +3,8 @@ import type { DicomJson } from '../dicom/dicomJson.js'
 import type { StowDestination } from '../platform/endpoints.js'
 import { authorizationOf } from '../platform/secret.js'
 
-const maxAnswerBytes = 16 * 1024 * 1024
+const maxAnswerBytes = 64 * 1024 * 1024
+const pageSize = 1000
 
 /** Searches and retrieves from a DICOMweb server (QIDO-RS, WADO-RS; PS3.18 10.6, 10.4). */
 export class DicomwebReader {
@@ -15,8 +16,36 @@ export class DicomwebReader {
   }
 
   /** Studies that match. @throws Error in words, without what was searched for */
-  async searchStudies(query: Readonly<Record<string, string>>): Promise<DicomJson[]> {
-    const { statusCode, body } = await this.get(`/studies?${new URLSearchParams(query)}`, 'application/dicom+json')
+  searchStudies(query: Readonly<Record<string, string>>): Promise<DicomJson[]> {
+    return this.search(`/studies?${new URLSearchParams(query)}`)
+  }
+
+  /** The instances of a study. @throws Error in words */
+  async searchInstances(studyInstanceUid: string): Promise<DicomJson[]> {
+    const found: DicomJson[] = []
+    // A server may give fewer than it has: what is asked for begins where the last answer ended.
+    for (;;) {
+      const page = await this.search(`/studies/${studyInstanceUid}/instances?limit=${pageSize}&offset=${found.length}`)
+      found.push(...page)
+      if (page.length < pageSize) return found
+    }
+  }
+
+  /** Instances as they are stored there, as a multipart body. @param path below the address, for example `/studies/1.2.3` @throws Error in words */
+  async retrieve(path: string): Promise<{ contentType: string; body: AsyncIterable<Buffer> }> {
+    const accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+    const { statusCode, headers, body } = await this.get(path, accept)
+    if (statusCode === 200 || statusCode === 206) return { contentType: String(headers['content-type'] ?? ''), body }
+    await body.dump()
+    throw new Error(`WADO-RS was answered with ${statusCode}`)
+  }
+
+  close(): Promise<void> {
+    return this.agent.destroy()
+  }
+
+  private async search(path: string): Promise<DicomJson[]> {
+    const { statusCode, body } = await this.get(path, 'application/dicom+json')
     if (statusCode === 204) {
       await body.dump()
       return []
@@ -35,19 +64,6 @@ export class DicomwebReader {
     const parsed: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
     if (!Array.isArray(parsed)) throw new Error('the answer to a QIDO-RS search is no list')
     return parsed as DicomJson[]
-  }
-
-  /** All instances of a study as they are stored there, as a multipart body. @throws Error in words */
-  async retrieveStudy(studyInstanceUid: string): Promise<{ contentType: string; body: AsyncIterable<Buffer> }> {
-    const accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-    const { statusCode, headers, body } = await this.get(`/studies/${studyInstanceUid}`, accept)
-    if (statusCode === 200 || statusCode === 206) return { contentType: String(headers['content-type'] ?? ''), body }
-    await body.dump()
-    throw new Error(`a study asked for by WADO-RS was answered with ${statusCode}`)
-  }
-
-  close(): Promise<void> {
-    return this.agent.destroy()
   }
 
   private get(path: string, accept: string): Promise<Dispatcher.ResponseData> {

@@ -31,68 +31,30 @@ export async function analyze(
     `select route, provider, choice from analysis where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
     [study, revision],
   )
-  const { provider: name } = rows[0]!
+  const toRun = rows[0]!
+  const { provider: name } = toRun
   await database.query(
     `update analysis set started_at = now() where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
     [study, revision],
   )
-  const route = context.endpoints.routes.find(entry => entry.name === rows[0]!.route)
-  let analysis: Analysis
-  let undecodable: string | undefined
+  const route = context.endpoints.routes.find(entry => entry.name === toRun.route)
+  const settings = context.endpoints.providers.find(entry => entry.name === name)
+  let done: { analysis: Analysis; undecodable: string | undefined }
   try {
-    const settings = context.endpoints.providers.find(p => p.name === name)
-    await checkBudget(database, settings, job.log)
-    await context.providers.get(name)?.ready?.()
-    const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
-    undecodable = namesOfUndecodable(normalized)
-    const onProgress = progressOf(study, revision, context, job.log)
-    const priors = route && analyzePriors(study, revision, route, name, context, onProgress, job.log)
-    try {
-      analysis = await whileWanted(study, revision, context, unwanted =>
-        callProvider(
-          name,
-          normalized,
-          deadlineOf(settings),
-          context,
-          progress => onProgress(study, progress),
-          unwanted,
-        ),
-      )
-    } finally {
-      await priors
-    }
+    done = await run(study, revision, name, settings, route, job, context)
   } catch (error) {
-    const problem = error as Error
-    if (problem instanceof Superseded) {
-      job.log.info('the analysis was ended: a later revision of the study has come', { revision, provider: name })
-      return
-    }
-    if (problem instanceof ProviderProblem && problem.awayForSeconds !== undefined) {
-      const settings = context.endpoints.providers.find(p => p.name === name)
-      if (await putOff(study, revision, rows[0]!, problem, settings, job, context)) return
-    }
-    // Pixels that cannot be decoded are so for every provider; whatever else is wrong with one may not be with the next.
-    if (
-      problem instanceof ProviderProblem &&
-      (await takenOver(study, revision, rows[0]!, problem.message, job, context))
-    )
-      return
-    const final =
-      problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
-    if (!final) throw error
-    job.log.error('the analysis failed', { revision, provider: name, error: problem.message })
-    return failed(study, revision, rows[0]!, problem.message, context)
+    return afterProblem(error as Error, study, revision, toRun, settings, job, context)
   }
+  const { undecodable } = done
   if (undecodable) {
     job.log.warn('images of the study are not decoded', { revision, undecodable })
     await addEvidence(database, [study], { kind: 'undecodable', reason: undecodable, at: new Date().toISOString() })
   }
-  const { findings } = analysis
+  const { findings, usage, rejected } = done.analysis
   const known = withEvidence(findings, current)
   const followed = route ? await followUp(database, study, revision, known, route.analysis.priors) : known
   const summarized = await withSummary(name, followed, current, context, job.log)
-  const { usage, rejected } = analysis
-  const isCanary = rows[0]!.choice === 'canary'
+  const isCanary = toRun.choice === 'canary'
   await conclude(
     study,
     revision,
@@ -100,6 +62,59 @@ export async function analyze(
     context,
   )
   job.log.info('analysed', { revision, provider: name, status: findings.status, findings: findings.items.length })
+}
+
+/** Has the study analysed, and the earlier examinations that its route asks for beside it. */
+async function run(
+  study: string,
+  revision: number,
+  name: string,
+  settings: ProviderSettings | undefined,
+  route: Route | undefined,
+  job: JobContext,
+  context: PipelineContext,
+): Promise<{ analysis: Analysis; undecodable: string | undefined }> {
+  await checkBudget(context.database, settings, job.log)
+  await context.providers.get(name)?.ready?.()
+  const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
+  const onProgress = progressOf(study, revision, context, job.log)
+  const priors = route && analyzePriors(study, revision, route, name, context, onProgress, job.log)
+  const ownProgress = (progress: Progress) => onProgress(study, progress)
+  try {
+    const analysis = await whileWanted(study, revision, context, unwanted =>
+      callProvider(name, normalized, deadlineOf(settings), context, ownProgress, unwanted),
+    )
+    return { analysis, undecodable: namesOfUndecodable(normalized) }
+  } finally {
+    await priors
+  }
+}
+
+/** Another provider, another time, another attempt, or the end. @throws the problem, for another attempt */
+async function afterProblem(
+  problem: Error,
+  study: string,
+  revision: number,
+  toRun: AnalysisToRun,
+  settings: ProviderSettings | undefined,
+  job: JobContext,
+  context: PipelineContext,
+): Promise<void> {
+  if (problem instanceof Superseded) {
+    job.log.info('the analysis was ended: a later revision of the study has come', { revision })
+    return
+  }
+  // Pixels that cannot be decoded are so for every provider; whatever else is wrong with one may not be with the next.
+  if (problem instanceof ProviderProblem) {
+    if (problem.awayForSeconds !== undefined && (await putOff(study, revision, toRun, problem, settings, job, context)))
+      return
+    if (await takenOver(study, revision, toRun, problem.message, job, context)) return
+  }
+  const final =
+    problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
+  if (!final) throw problem
+  job.log.error('the analysis failed', { revision, provider: toRun.provider, error: problem.message })
+  return failed(study, revision, toRun, problem.message, context)
 }
 
 /** A later revision of the study has come: nobody waits for this one any more. */
@@ -162,8 +177,8 @@ function namesOfUndecodable({ undecodable }: NormalizedStudy): string | undefine
 
 /** A study that is known to be incomplete never gets an answer that sounds complete. */
 function withEvidence(findings: Findings, { evidence }: StudyRevision): Findings {
-  const partial = evidence.find(entry => entry.kind === 'partial')
-  if (!partial || findings.status === 'not-applicable') return findings
+  const partial = evidence.findLast(entry => entry.kind === 'partial' || entry.kind === 'complete')
+  if (partial?.kind !== 'partial' || findings.status === 'not-applicable') return findings
   return {
     ...findings,
     status: 'incomplete',

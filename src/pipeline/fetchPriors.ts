@@ -64,7 +64,7 @@ export async function fetchPriors(
     for (const { uid } of studies) {
       if (here.has(uid)) continue
       try {
-        await fetchStudy(reader, uid, ingest, fetchedFrom(pacs.name))
+        await fetchInto(await reader.retrieve(`/studies/${uid}`), uid, ingest, fetchedFrom(pacs.name))
         fetched.push(uid)
       } catch (error) {
         problems.push((error as Error).message)
@@ -82,8 +82,13 @@ export async function fetchPriors(
 /** So many instances are being made durable at the same time; more make the sender wait. */
 const maxInFlight = 16
 
-async function fetchStudy(reader: DicomwebReader, uid: string, ingest: Ingest, source: string): Promise<void> {
-  const { contentType, body } = await reader.retrieveStudy(uid)
+/** Takes in the instances of a multipart answer. @returns their number @throws Error in words if one could not be stored, or there is none */
+export async function fetchInto(
+  { contentType, body }: { contentType: string; body: AsyncIterable<Buffer> },
+  study: string,
+  ingest: Ingest,
+  source: string,
+): Promise<number> {
   const boundary = parseMediaType(contentType)?.parameters.boundary
   if (!boundary) throw new Error('an answer of WADO-RS is no multipart')
   const outcomes: Promise<InstanceOutcome>[] = []
@@ -95,7 +100,7 @@ async function fetchStudy(reader: DicomwebReader, uid: string, ingest: Ingest, s
     },
     partData: bytes => current?.write(bytes),
     partEnd: () => {
-      const outcome = ingest.finish(current!, { source, study: uid })
+      const outcome = ingest.finish(current!, { source, study })
       current = undefined
       outcomes.push(outcome)
       inFlight.add(outcome)
@@ -114,5 +119,6 @@ async function fetchStudy(reader: DicomwebReader, uid: string, ingest: Ingest, s
   const results = await Promise.all(outcomes)
   const refused = results.filter(({ outcome }) => outcome !== 'stored' && outcome !== 'already-stored')
   if (refused.length > 0 || results.length === 0)
-    throw new Error(`${refused.length} of ${results.length} instances of an earlier examination could not be stored`)
+    throw new Error(`${refused.length} of ${results.length} instances that were fetched could not be stored`)
+  return results.length
 }

@@ -1,8 +1,9 @@
-import { addEvidence, changeState, findRevision } from '../archive/index.js'
-import { type Transaction, transaction } from '../platform/database.js'
+import { addEvidence, type CompletenessEvidence, changeState, findRevision } from '../archive/index.js'
+import { type Queryable, type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobPayloads } from '../platform/jobs.js'
 import { chooseProvider } from './canary.js'
 import { chooseRoute, readTraits } from './chooseRoute.js'
+import { askForInstances, type Completeness, maxRefetches, refetch } from './completeness.js'
 import { analysisQueue, type PipelineContext } from './context.js'
 import { fetchedFrom } from './fetchPriors.js'
 import { readVerdicts } from './readVerdicts.js'
@@ -10,20 +11,24 @@ import { startShadows } from './shadow.js'
 
 /** Nothing arrived for a quiet period: the study counts as complete, and a route is chosen for it. */
 export async function settle({ study }: JobPayloads['settle'], context: PipelineContext): Promise<void> {
+  const completeness = await askBeforehand(study, context)
+  if (completeness === 'fetched') return // what came puts settling off anew
   await transaction(context.database, async tx => {
     const current = await findRevision(tx, study, undefined, true)
     if (current?.state !== 'receiving') return
     const { revision } = current
-    const wait = await quietPeriodLeft(tx, study, context.quietSeconds)
+    const { quietSeconds, endpoints } = context
+    const isWhole = completeness.outcome === 'complete'
+    const wait = await quietPeriodLeft(
+      tx,
+      study,
+      isWhole ? Math.min(quietSeconds, endpoints.completeness.afterSeconds) : quietSeconds,
+    )
     if (wait > 0) {
       await addJob(tx, 'settle', { study }, { key: `settle:${study}`, runAt: new Date(Date.now() + wait * 1000) })
       return
     }
-    await addEvidence(tx, [study], {
-      kind: 'presumed',
-      reason: `nothing arrived for ${context.quietSeconds} s`,
-      at: new Date().toISOString(),
-    })
+    await addEvidence(tx, [study], { ...evidenceOf(completeness, quietSeconds), at: new Date().toISOString() })
     const before = revision > 1 ? await findRevision(tx, study, revision - 1) : undefined
     if (before?.state === 'completed' && !(await hasNewImages(tx, study, revision))) {
       // Reports and the like: what was analysed of the study is as good as before. One that failed is taken up again.
@@ -56,6 +61,39 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
   })
 }
 
+/** Asks the archives what the study has, when it has been quiet for long enough; once its quiet period is over, what is missing is fetched. */
+async function askBeforehand(study: string, context: PipelineContext): Promise<Completeness | 'fetched'> {
+  const { database, endpoints, quietSeconds } = context
+  const unknown: Completeness = { outcome: 'unknown' }
+  if (endpoints.completeness.ask.length === 0) return unknown
+  const current = await findRevision(database, study)
+  if (current?.state !== 'receiving') return unknown
+  const early = Math.min(quietSeconds, endpoints.completeness.afterSeconds)
+  if ((await quietPeriodLeft(database, study, early)) > 0) return unknown
+  const completeness = await askForInstances(study, context)
+  if (completeness.outcome !== 'missing' || (await quietPeriodLeft(database, study, quietSeconds)) > 0)
+    return completeness
+  const { rows } = await database.query<{ tries: number }>(
+    `select count(*)::int tries from study_event where study_instance_uid = $1 and revision = $2 and kind = 'missing instances fetched'`,
+    [study, current.revision],
+  )
+  if (rows[0]!.tries >= maxRefetches) return completeness
+  return (await refetch(study, current.revision, completeness, context)) > 0 ? 'fetched' : completeness
+}
+
+function evidenceOf(completeness: Completeness, quietSeconds: number): Pick<CompletenessEvidence, 'kind' | 'reason'> {
+  switch (completeness.outcome) {
+    case 'complete':
+      return { kind: 'complete', reason: `all ${completeness.of} instances that ${completeness.from} has are here` }
+    case 'missing': {
+      const { instances, of, from } = completeness
+      return { kind: 'partial', reason: `${instances.length} of ${of} instances that ${from} has are missing` }
+    }
+    case 'unknown':
+      return { kind: 'presumed', reason: `nothing arrived for ${quietSeconds} s` }
+  }
+}
+
 /** Whether an instance that opened or joined the revision has pixels. */
 async function hasNewImages(tx: Transaction, study: string, revision: number): Promise<boolean> {
   const { rows } = await tx.query(
@@ -67,7 +105,7 @@ async function hasNewImages(tx: Transaction, study: string, revision: number): P
 }
 
 /** Seconds until the quiet period ends, by the database's clock; a few milliseconds do not count. */
-async function quietPeriodLeft(tx: Transaction, study: string, quietSeconds: number): Promise<number> {
+async function quietPeriodLeft(tx: Queryable, study: string, quietSeconds: number): Promise<number> {
   const { rows } = await tx.query<{ left: number }>(
     `select $2 - extract(epoch from clock_timestamp() - last_instance_at)::float8 as left from study where study_instance_uid = $1`,
     [study, quietSeconds],

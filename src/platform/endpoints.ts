@@ -152,6 +152,14 @@ const endpointsSchema = z
     providers: z.array(provider).default([]),
     destinations: z.array(destination).default([]),
     routes: z.array(route).optional(),
+    /** Whether studies are whole is asked of these destinations with `stow`, by QIDO-RS, in their order. */
+    completeness: z
+      .strictObject({
+        ask: z.array(name).default([]),
+        /** When nothing has come for so long; a study that is whole by then does not wait for the quiet period. */
+        afterSeconds: z.number().min(0.1).default(2),
+      })
+      .prefault({}),
   })
   .superRefine((document, context) => {
     for (const kind of ['sources', 'providers', 'destinations', 'routes'] as const) {
@@ -181,6 +189,13 @@ const endpointsSchema = z
           message: `no source is named ${entry.answersFrom}`,
         })
     }
+    for (const [index, asked] of document.completeness.ask.entries())
+      if (!document.destinations.some(d => d.name === asked && 'stow' in d))
+        context.addIssue({
+          code: 'custom',
+          path: ['completeness', 'ask', index],
+          message: `no destination with stow is named ${asked}`,
+        })
     const providers = new Set(['reference', ...document.providers.map(p => p.name)])
     const destinations = new Set(document.destinations.map(d => d.name))
     for (const [index, entry] of (document.routes ?? []).entries()) {
@@ -252,7 +267,14 @@ const defaultRoute: Route = {
  * @throws SettingsError with file, line and what was expected
  */
 export function loadEndpoints(file?: string): Endpoints {
-  if (!file) return { sources: [], providers: [], destinations: [], routes: [defaultRoute] }
+  if (!file)
+    return {
+      sources: [],
+      providers: [],
+      destinations: [],
+      routes: [defaultRoute],
+      completeness: { ask: [], afterSeconds: 2 },
+    }
   let text: string
   try {
     text = readFileSync(file, 'utf8')
