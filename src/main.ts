@@ -16,7 +16,7 @@ import { BlobStore } from './archive/index.js'
 import { createDeliverer } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
 import { type Scp, startScp } from './dimse/scp.js'
-import { storeScu } from './dimse/scu.js'
+import { peerOf, storeScu } from './dimse/scu.js'
 import { Ingest } from './ingest/index.js'
 import { dicomTransport, type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
 import { startPixelPool } from './pixels/pool.js'
@@ -29,6 +29,7 @@ import { errorContext, type Log } from './platform/log.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
 import type { ProviderSettings } from './platform/providerSettings.js'
+import { readTls } from './platform/secret.js'
 import { type Settings, SettingsError } from './platform/settings.js'
 import { startDrawing } from './results/drawing.js'
 
@@ -184,9 +185,7 @@ async function pipelineContext(
   const deliverers = new Map(
     endpoints.destinations.map(destination => [
       destination.name,
-      createDeliverer(destination, ({ dimse }) =>
-        storeScu({ ...dimse, callingAeTitle: dimse.callingAeTitle ?? settings.dimse.aeTitle }),
-      ),
+      createDeliverer(destination, ({ dimse }) => storeScu(peerOf(dimse, settings.dimse.aeTitle))),
     ]),
   )
   undo.push(async () => void (await Promise.all([...deliverers.values()].map(deliverer => deliverer.close()))))
@@ -290,13 +289,14 @@ async function listenForAssociations(
   undo: Undo,
 ): Promise<Scp | undefined> {
   const { port, aeTitle, maxAssociations, idleSeconds } = settings.dimse
+  const tls = settings.dimse.tls ? readTls(settings.dimse.tls) : undefined
   if (port === 0) return undefined
   const host = settings.dimse.host ?? settings.http.host
   const peers = endpoints.sources.flatMap(({ name, dimse }) => (dimse ? [{ name, ...dimse }] : []))
   // With sources of which none is one of DIMSE nobody may associate.
   const allowed = endpoints.sources.length > 0 ? peers : undefined
   try {
-    const scp = await startScp({ host, port, aeTitle, peers: allowed, maxAssociations, idleSeconds, ingest, log })
+    const scp = await startScp({ host, port, aeTitle, peers: allowed, maxAssociations, idleSeconds, tls, ingest, log })
     undo.push(() => scp.stop())
     return scp
   } catch (error) {

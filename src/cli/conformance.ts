@@ -207,7 +207,7 @@ Status codes: 200 all stored, 202 some stored or with warnings, 400 not understo
 
 ## 4 Communication profile
 
-HTTP/1.1 for receiving, HTTP/1.1 or HTTP/2 for delivering, over TCP/IP; TLS for delivering with \`https\` addresses. Bodies may be chunked. DIMSE over TCP/IP, without TLS.
+HTTP/1.1 for receiving, HTTP/1.1 or HTTP/2 for delivering, over TCP/IP; TLS for delivering with \`https\` addresses. Bodies may be chunked. DIMSE over TCP/IP, or TLS 1.2 and newer (PS3.15 B.12), with client certificates if an authority is configured.
 
 ## 5 Character sets
 

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { request } from 'undici'
 import { checkHealth } from '../analysis/providers/health.js'
-import { echo } from '../dimse/scu.js'
+import { echo, peerOf } from '../dimse/scu.js'
 import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
 import type { ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
 import { resolveSecret } from '../platform/secret.js'
@@ -198,7 +198,7 @@ async function checkDestination(destination: Destination, settings: Settings): P
   if ('dimse' in destination) {
     const { dimse } = destination
     try {
-      await echo({ ...dimse, callingAeTitle: dimse.callingAeTitle ?? settings.dimse.aeTitle, timeoutSeconds: 10 })
+      await echo({ ...peerOf(dimse, settings.dimse.aeTitle), timeoutSeconds: 10 })
       return { name: `${name} answers C-ECHO` }
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException

@@ -1,10 +1,12 @@
 import { createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import { reason } from '../dicom/reasons.js'
 import { fileMeta } from '../dicom/rewrite.js'
 import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
 import { implementationClassUid, isValidUid } from '../dicom/uid.js'
 import type { Ingest, InstanceOutcome, InstanceReceiver } from '../ingest/index.js'
 import { errorContext, type Log } from '../platform/log.js'
+import type { Tls } from '../platform/secret.js'
 import { allowsAddress } from './addresses.js'
 import { ByteReader, ConnectionEnded } from './byteReader.js'
 import { type Command, commandField, decodeCommand, encodeCommand, field, noDataSet, response } from './command.js'
@@ -32,6 +34,8 @@ export interface ScpOptions {
   /** Who may associate; undefined: everybody. */
   peers: readonly { name: string; aeTitle: string; addresses?: readonly string[] | undefined }[] | undefined
   maxAssociations: number
+  /** Associations are encrypted; with `ca`, only of peers with a certificate of that authority. */
+  tls?: Tls | undefined
   /** A connection on which nothing moves for so long is given up. */
   idleSeconds: number
   ingest: Ingest
@@ -56,7 +60,7 @@ const maxCommandLength = 64 * 1024
 export async function startScp(options: ScpOptions): Promise<Scp> {
   const { log } = options
   const open = new Map<Socket, Promise<void>>()
-  const server = createServer({ noDelay: true }, socket => {
+  const take = (socket: Socket) => {
     socket.on('error', () => {}) // told by what reads it
     const served = serve(socket, options, () => open.size > options.maxAssociations)
       .catch(error => log.error('an association failed', errorContext(error)))
@@ -65,7 +69,8 @@ export async function startScp(options: ScpOptions): Promise<Scp> {
         socket.destroy()
       })
     open.set(socket, served)
-  })
+  }
+  const server = options.tls ? tlsServer(options.tls, take, log) : createServer({ noDelay: true }, take)
   await listen(server, options)
   return {
     port: (server.address() as { port: number }).port,
@@ -78,6 +83,20 @@ export async function startScp(options: ScpOptions): Promise<Scp> {
       clearTimeout(timer)
     },
   }
+}
+
+/** TLS 1.2 or newer (PS3.15 B.12). */
+function tlsServer(tls: Tls, take: (socket: Socket) => void, log: Log): Server {
+  const known = tls.ca !== undefined
+  const server = createTlsServer(
+    { ...tls, minVersion: 'TLSv1.2', requestCert: known, rejectUnauthorized: known, noDelay: true },
+    take,
+  )
+  server.on('tlsClientError', (error, socket) => {
+    log.warn('a TLS connection was refused', { address: socket.remoteAddress, reason: error.message })
+    socket.destroy()
+  })
+  return server
 }
 
 function listen(server: Server, { host, port }: ScpOptions): Promise<void> {

@@ -1,9 +1,12 @@
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import type { Deliverer, DeliveryOutcome, ObjectToDeliver } from '../delivery/index.js'
 import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { reason } from '../dicom/reasons.js'
+import type { DimseDestination } from '../platform/endpoints.js'
+import { readTls, type Tls } from '../platform/secret.js'
 import { ByteReader, ConnectionEnded } from './byteReader.js'
 import { type Command, commandField, decodeCommand, encodeCommand, field, noDataSet } from './command.js'
 import {
@@ -26,6 +29,12 @@ export interface Peer {
   callingAeTitle: string
   /** Of the connection, and of each answer. */
   timeoutSeconds: number
+  tls?: Tls | undefined
+}
+
+/** The peer that a destination names. @throws Error naming a file that cannot be read */
+export function peerOf({ tls, callingAeTitle, ...peer }: DimseDestination['dimse'], ownAeTitle: string): Peer {
+  return { ...peer, callingAeTitle: callingAeTitle ?? ownAeTitle, ...(tls ? { tls: readTls(tls) } : {}) }
 }
 
 /** The peer refuses what was asked for, and would again. */
@@ -50,13 +59,16 @@ class OpenAssociation {
 
   /** @throws Refused, ProtocolError, ConnectionEnded, or an error of the connection */
   static async open(peer: Peer, abstractSyntax: string, transferSyntax: string): Promise<OpenAssociation> {
-    const socket = connect({ host: peer.host, port: peer.port, noDelay: true })
+    const { host, port, tls } = peer
+    const socket = tls
+      ? connectTls({ host, port, ...tls, minVersion: 'TLSv1.2' })
+      : connect({ host, port, noDelay: true })
     socket.setTimeout(peer.timeoutSeconds * 1000, () =>
       socket.destroy(new Error(`no answer within ${peer.timeoutSeconds} s`)),
     )
     try {
       await new Promise<void>((resolve, reject) => {
-        socket.once('connect', resolve)
+        socket.once(tls ? 'secureConnect' : 'connect', resolve)
         socket.once('error', reject)
       })
       socket.on('error', () => {}) // told by what reads it

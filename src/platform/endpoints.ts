@@ -50,6 +50,10 @@ const destination = z.union([
       aeTitle,
       host: z.string().min(1),
       port: z.number().int().min(1).max(65_535),
+      /** PEM files: who is trusted, our certificate, and a reference to its key. `{}` trusts the authorities that Node.js knows. */
+      tls: z
+        .strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: secret.optional() })
+        .optional(),
       /** How we call ourselves to it; our own AE title if not set. */
       callingAeTitle: aeTitle.optional(),
       timeoutSeconds: z.number().positive().default(60),

@@ -37,3 +37,31 @@ export function authorizationOf({
   }
   return {}
 }
+
+/** PEM texts of a TLS configuration: who is trusted, and who we are. */
+export interface Tls {
+  ca?: string
+  cert?: string
+  key?: string
+}
+
+/** Reads the files of a TLS configuration. @throws Error naming the file or reference that cannot be read */
+export function readTls(tls: {
+  ca?: string | undefined
+  cert?: string | undefined
+  /** A secret reference. */
+  key?: string | undefined
+}): Tls {
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, 'utf8')
+    } catch (cause) {
+      throw new Error(`TLS: ${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`)
+    }
+  }
+  return {
+    ...(tls.ca ? { ca: read(tls.ca) } : {}),
+    ...(tls.cert ? { cert: read(tls.cert) } : {}),
+    ...(tls.key ? { key: resolveSecret(tls.key) } : {}),
+  }
+}

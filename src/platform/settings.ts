@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
+import { secretReference } from './secret.js'
 import { parseYaml, YamlProblem } from './yaml.js'
 
 const gibibyte = 1024 ** 3
@@ -25,6 +26,14 @@ const settingsSchema = z.strictObject({
       host: z.string().min(1).optional().describe('that of http if not set'),
       maxAssociations: z.number().int().min(1).default(100),
       idleSeconds: z.number().positive().default(60).describe('an association on which nothing moves is given up'),
+      tls: z
+        .strictObject({
+          cert: z.string().min(1),
+          key: z.string().regex(secretReference, 'expected a reference, env:NAME or file:/path'),
+          ca: z.string().min(1).optional().describe('only senders with a certificate of this authority'),
+        })
+        .optional()
+        .describe('PEM files; without them associations are not encrypted'),
     })
     .prefault({}),
   database: z

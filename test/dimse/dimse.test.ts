@@ -186,6 +186,52 @@ test('while nothing can be stored C-STORE is answered with A700, and the rest of
   await other.stop()
 })
 
+describe('TLS', () => {
+  const pem = (name: string) => `test/fixtures/tls/${name}`
+  const text = (name: string) => readFileSync(pem(name), 'utf8')
+  let guarded: number
+  let other: TestService
+  beforeAll(async () => {
+    guarded = await freePort()
+    const configuration = join(folder, 'tls.yaml')
+    const tls = `{ cert: ${pem('server.pem')}, key: 'file:${pem('server.key')}', ca: ${pem('ca.pem')} }`
+    writeFileSync(configuration, `dimse: { port: ${guarded}, tls: ${tls} }\n`)
+    other = await startTestService({ environment: { RADBRIDGE_DIMSE_PORT: String(guarded) }, configuration })
+  })
+  afterAll(() => other?.stop())
+  const client = () => ({ ca: text('ca.pem'), cert: text('client.pem'), key: text('client.key') })
+  test('a sender with a certificate of the authority is served', async () => {
+    const uids = freshUids()
+    const scu = storeScu(peer({ port: guarded, tls: client() }))
+    expect(await scu.deliver(file(instance(uids), uids))).toMatchObject({ outcome: 'delivered' })
+    await scu.close()
+  })
+  test('one without, one in plain, and one that does not trust us are not', async () => {
+    await expect(echo(peer({ port: guarded, tls: { ca: text('ca.pem') } }))).rejects.toThrow()
+    await expect(echo(peer({ port: guarded }))).rejects.toThrow()
+    const { ca: _, ...strange } = client()
+    await expect(echo(peer({ port: guarded, tls: strange }))).rejects.toThrow(/certificate/)
+    await echo(peer({ port: guarded, tls: client() }))
+  })
+  testWhere(hasProgram('echoscu'), 'dcmtk is not installed')('dcmtk’s echoscu and storescu by TLS', async () => {
+    const args = [
+      '-aec',
+      'RADBRIDGE',
+      '+tls',
+      pem('client.key'),
+      pem('client.pem'),
+      '+cf',
+      pem('ca.pem'),
+      '127.0.0.1',
+      String(guarded),
+    ]
+    expect(await run('echoscu', args)).toEqual({ code: 0, output: '' })
+    const uids = freshUids()
+    expect(await run('storescu', [...args, file(instance(uids), uids).path])).toEqual({ code: 0, output: '' })
+    expect((await run('echoscu', ['-aec', 'RADBRIDGE', '127.0.0.1', String(guarded)])).code).not.toBe(0)
+  })
+})
+
 test('an association that breaks off in the middle of an instance stores nothing of it, and marks the study', async () => {
   const uids = freshUids()
   const second = { ...uids, instance: `${uids.instance.slice(0, 60)}.2` }

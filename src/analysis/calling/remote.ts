@@ -2,6 +2,7 @@ import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
 import { PixelProblem } from '../../pixels/imageDescription.js'
 import type { Queryable } from '../../platform/database.js'
 import { retryAfterSeconds } from '../../platform/retryAfter.js'
+import type { Tls } from '../../platform/secret.js'
 import { ProviderProblem } from '../provider.js'
 import { RequestFailed } from './askForAll.js'
 import { Gate, GateClosed } from './gate.js'
@@ -23,7 +24,7 @@ export interface RemoteSettings {
   /** Address of an HTTP proxy. */
   proxy?: string | undefined
   /** PEM: who is trusted, and who we are. */
-  tls?: { ca?: string; cert?: string; key?: string } | undefined
+  tls?: Tls | undefined
 }
 
 /** What clients of remote providers work with. */

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs'
 import type { HttpProviderSettings } from '../../platform/providerSettings.js'
-import { resolveSecret } from '../../platform/secret.js'
+import { readTls, resolveSecret } from '../../platform/secret.js'
 import type { RemoteParts } from '../calling/remote.js'
 import type { Provider } from '../provider.js'
 import { defaultLabels, imagingRestProvider } from './imaging-rest/index.js'
@@ -14,7 +13,7 @@ export function createHttpProvider(
 ): Provider {
   const common = {
     apiKey: settings.apiKey ? resolveSecret(settings.apiKey) : undefined,
-    tls: tlsOf(settings),
+    tls: settings.tls ? readTls(settings.tls) : undefined,
     labels: settings.labels ?? defaultLabels,
   }
   switch (settings.kind) {
@@ -24,14 +23,5 @@ export function createHttpProvider(
       return openAiProvider({ ...settings, ...common }, parts)
     case 'kserve':
       return kserveProvider({ ...settings, ...common }, parts)
-  }
-}
-
-function tlsOf({ tls }: HttpProviderSettings): { ca?: string; cert?: string; key?: string } | undefined {
-  if (!tls) return undefined
-  return {
-    ...(tls.ca ? { ca: readFileSync(tls.ca, 'utf8') } : {}),
-    ...(tls.cert ? { cert: readFileSync(tls.cert, 'utf8') } : {}),
-    ...(tls.key ? { key: resolveSecret(tls.key) } : {}),
   }
 }
