@@ -145,7 +145,7 @@ frames also decoded to Explicit VR Little Endian. Rendered images and thumbnails
 | | as SCP | as SCU |
 | --- | --- | --- |
 | presentation contexts | Verification; every Storage SOP Class below 1.2.840.10008.5.1.4.1.1, and private ones | Verification; the SOP Class of the object that is delivered |
-| transfer syntaxes | those of 3.3: Explicit VR Little Endian if proposed, else a lossless one, else the first that is known | Implicit VR Little Endian for Verification; the one that the object is written in |
+| transfer syntaxes | those of 3.3: Explicit VR Little Endian if proposed, else a lossless one, else the first that is known | Implicit VR Little Endian for Verification; the one that the object is written in, and if that is Explicit VR Little Endian also Implicit, for peers that know no other |
 | maximum length of a P-DATA received | 256 KiB | 256 KiB |
 | operations at the same time | 1 | 1 |
 | associations | \`dimse.maxAssociations\`, 100 | one for each kind of object, kept for 3 s |

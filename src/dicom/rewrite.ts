@@ -39,6 +39,8 @@ export interface ElementToWrite {
 }
 
 export interface RewriteOptions {
+  /** As Implicit instead of Explicit VR Little Endian (PS3.5 A.1). */
+  implicit?: boolean
   /** Asked for every element, also within sequences, that is not replaced otherwise: whether it stays, or what takes its place. A sequence that stays is gone through. */
   change?: (element: ElementToWrite) => 'keep' | Replacement
   /** All text becomes UTF-8, and Specific Character Set says so. */
@@ -54,7 +56,7 @@ interface Rewriting extends RewriteOptions {
 }
 
 /**
- * Encodes a parsed data set as Explicit VR Little Endian. Values keep their bytes, so that text, private elements, odd numbers and
+ * Encodes a parsed data set as Explicit VR Little Endian, or Implicit if `options` say so. Values keep their bytes, so that text, private elements, odd numbers and
  * empty items survive; only byte order and length fields change, unless `options` ask for more.
  */
 export function rewriteDataSet(
@@ -89,17 +91,18 @@ function encodeElements(
     if (tag.endsWith('0000') || tag.startsWith('FFFE')) continue
     if (kept && isPrivate(tag) && !kept.has(privateBlockOf(tag))) continue
     if (rewriting.utf8 && tag === '00080005') {
-      if (path === '') out.push(...encodeReplacement(tag, { vr: 'CS', bytes: Buffer.from('ISO_IR 192') }))
-    } else if (replacements?.has(tag)) out.push(...encodeReplacement(tag, replacements.get(tag)))
+      const utf8 = { vr: 'CS', bytes: Buffer.from('ISO_IR 192') }
+      if (path === '') out.push(...encodeReplacement(tag, utf8, rewriting))
+    } else if (replacements?.has(tag)) out.push(...encodeReplacement(tag, replacements.get(tag), rewriting))
     else out.push(...encodeElement(dataSet, present.get(tag)!, tag, rewriting, path, charset))
   }
   return out
 }
 
-function encodeReplacement(tag: string, replacement: Replacement): Buffer[] {
+function encodeReplacement(tag: string, replacement: Replacement, { implicit }: RewriteOptions): Buffer[] {
   if (!replacement) return []
   const bytes = even(replacement.bytes, paddingOf(replacement.vr))
-  return [elementHeader(tag, replacement.vr, bytes.length), bytes]
+  return [headerOf(tag, replacement.vr, bytes.length, implicit), bytes]
 }
 
 function encodeElement(
@@ -112,7 +115,7 @@ function encodeElement(
 ): Buffer[] {
   if (element.items) {
     const changed = rewriting.change?.({ tag, vr: 'SQ', bytes: undefined }) ?? 'keep'
-    if (changed !== 'keep') return encodeReplacement(tag, changed)
+    if (changed !== 'keep') return encodeReplacement(tag, changed, rewriting)
     const items = element.items.map((item, i) =>
       item.dataSet
         ? Buffer.concat(encodeElements(item.dataSet, rewriting, `${path}${tag}.${i}.`, charset))
@@ -120,7 +123,7 @@ function encodeElement(
     )
     const body = items.flatMap(item => [itemHeader(item.length), item])
     const length = body.reduce((sum, part) => sum + part.length, 0)
-    return [elementHeader(tag, 'SQ', length), ...body]
+    return [headerOf(tag, 'SQ', length, rewriting.implicit), ...body]
   }
   let vr = element.vr ?? vrOf(tag) ?? 'UN'
   let bytes = Buffer.from(dataSet.byteArray.subarray(element.dataOffset, element.dataOffset + element.length))
@@ -131,11 +134,11 @@ function encodeElement(
     else bytes.swap64()
   }
   const changed = rewriting.change ? rewriting.change({ tag, vr, bytes }) : 'keep'
-  if (changed !== 'keep') return encodeReplacement(tag, changed)
+  if (changed !== 'keep') return encodeReplacement(tag, changed, rewriting)
   if (rewriting.utf8 && textVrs.has(vr)) bytes = Buffer.from(charset.decode(bytes, vr === 'PN').replace(/[\0 ]+$/, ''))
   const padded = even(bytes, paddingOf(vr))
   if (!longLengthVrs.has(vr) && padded.length > 0xffff) vr = 'UN' // PS3.5 6.2.2: a value too long for its VR's length field
-  return [elementHeader(tag, vr, padded.length), padded]
+  return [headerOf(tag, vr, padded.length, rewriting.implicit), padded]
 }
 
 const textVrs = new Set(['LO', 'LT', 'PN', 'SH', 'ST', 'UC', 'UT'])
@@ -154,6 +157,16 @@ function privateBlocks(dataSet: DataSet, creators: readonly string[], charset: C
     if (creators.includes(charset.decode(bytes).trim())) blocks.add(privateBlockOf(tag))
   }
   return blocks
+}
+
+/** Tag and length of an element, with its VR unless it is implicit. */
+function headerOf(tag: string, vr: string, length: number, implicit: boolean | undefined): Buffer {
+  if (!implicit) return elementHeader(tag, vr, length)
+  const header = Buffer.alloc(8)
+  header.writeUInt16LE(Number.parseInt(tag.slice(0, 4), 16), 0)
+  header.writeUInt16LE(Number.parseInt(tag.slice(4), 16), 2)
+  header.writeUInt32LE(length, 4)
+  return header
 }
 
 /** Tag, VR and length of an element in Explicit VR Little Endian. */

@@ -1,10 +1,13 @@
 import { createReadStream } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Deliverer, DeliveryOutcome, ObjectToDeliver } from '../delivery/index.js'
+import { parseDataSet } from '../dicom/part10.js'
 import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { reason } from '../dicom/reasons.js'
+import { rewriteDataSet } from '../dicom/rewrite.js'
+import { explicitVrLittleEndian, findTransferSyntax } from '../dicom/transferSyntaxes.js'
 import type { DimseDestination } from '../platform/endpoints.js'
 import { readTls, type Tls } from '../platform/secret.js'
 import { ByteReader, ConnectionEnded } from './byteReader.js'
@@ -55,10 +58,15 @@ class OpenAssociation {
     private readonly bytes: ByteReader,
     private readonly contextId: number,
     private readonly maxLength: number,
+    /** That the peer accepted. */
+    readonly transferSyntax: string,
   ) {}
 
-  /** @throws Refused, ProtocolError, ConnectionEnded, or an error of the connection */
-  static async open(peer: Peer, abstractSyntax: string, transferSyntax: string): Promise<OpenAssociation> {
+  /**
+   * @param transferSyntaxes the best one first, each proposed by itself
+   * @throws Refused, ProtocolError, ConnectionEnded, or an error of the connection
+   */
+  static async open(peer: Peer, abstractSyntax: string, transferSyntaxes: readonly string[]): Promise<OpenAssociation> {
     const { host, port, tls } = peer
     const socket = tls
       ? connectTls({ host, port, ...tls, minVersion: 'TLSv1.2' })
@@ -73,7 +81,7 @@ class OpenAssociation {
       })
       socket.on('error', () => {}) // told by what reads it
       const bytes = new ByteReader(socket)
-      const contexts = [{ id: 1, abstractSyntax, transferSyntaxes: [transferSyntax] }]
+      const contexts = transferSyntaxes.map((uid, i) => ({ id: 2 * i + 1, abstractSyntax, transferSyntaxes: [uid] }))
       socket.write(associateRequest(peer.aeTitle, peer.callingAeTitle, contexts))
       const header = await bytes.exactly(6)
       const length = header.readUInt32BE(2)
@@ -86,12 +94,14 @@ class OpenAssociation {
       if (header[0] !== pduType.associateAccept)
         throw new ProtocolError(`the association request was answered with a PDU of type ${header[0]}`)
       const accept = readAssociateAccept(body)
-      const context = accept.contexts.find(entry => entry.id === 1)
-      if (context?.result !== contextResult.accepted)
+      const context = contexts.find(({ id }) =>
+        accept.contexts.some(entry => entry.id === id && entry.result === contextResult.accepted),
+      )
+      if (!context)
         throw new Refused(
-          `it does not take objects of SOP class ${abstractSyntax} in transfer syntax ${transferSyntax}`,
+          `it does not take objects of SOP class ${abstractSyntax} in transfer syntax ${transferSyntaxes.join(' or ')}`,
         )
-      return new OpenAssociation(socket, bytes, 1, accept.maxLength)
+      return new OpenAssociation(socket, bytes, context.id, accept.maxLength, context.transferSyntaxes[0]!)
     } catch (error) {
       socket.destroy()
       throw error
@@ -185,7 +195,7 @@ class OpenAssociation {
 
 /** C-ECHO (PS3.7 9.1.5). @throws Error in words */
 export async function echo(peer: Peer): Promise<void> {
-  const association = await OpenAssociation.open(peer, verification, implicitVrLittleEndian)
+  const association = await OpenAssociation.open(peer, verification, [implicitVrLittleEndian])
   try {
     const { status } = await association.perform({
       [field.affectedSopClassUid]: verification,
@@ -215,7 +225,8 @@ export function storeScu(peer: Peer): Deliverer {
   const take = async (sopClassUid: string, transferSyntax: string) => {
     const key = `${sopClassUid} ${transferSyntax}`
     const known = kept.get(key)
-    if (!known) return { association: await OpenAssociation.open(peer, sopClassUid, transferSyntax), fresh: true }
+    if (!known)
+      return { association: await OpenAssociation.open(peer, sopClassUid, proposed(transferSyntax)), fresh: true }
     kept.delete(key)
     clearTimeout(known.timer)
     return { association: known.association, fresh: false }
@@ -244,10 +255,12 @@ export function storeScu(peer: Peer): Deliverer {
             [field.priority]: 0,
             [field.affectedSopInstanceUid]: object.sopInstanceUid,
           },
-          createReadStream(object.path, {
-            start: dataSetOffset,
-            highWaterMark: longestFragment,
-          }) as AsyncIterable<Buffer>,
+          association.transferSyntax === transferSyntax
+            ? (createReadStream(object.path, {
+                start: dataSetOffset,
+                highWaterMark: longestFragment,
+              }) as AsyncIterable<Buffer>)
+            : implicitly(object.path, dataSetOffset),
         )
         keep(object.sopClassUid, transferSyntax, association)
         return judge(answer.status, answer.comment)
@@ -276,6 +289,18 @@ export function storeScu(peer: Peer): Deliverer {
       kept.clear()
     },
   }
+}
+
+/** Some PACS know Implicit VR Little Endian only: what is not compressed can be given so. */
+function proposed(transferSyntax: string): string[] {
+  return transferSyntax === explicitVrLittleEndian ? [transferSyntax, implicitVrLittleEndian] : [transferSyntax]
+}
+
+/** The data set in Implicit VR Little Endian; values stay as they are. */
+async function* implicitly(path: string, dataSetOffset: number): AsyncGenerator<Buffer> {
+  const parsed = parseDataSet(await readFile(path), dataSetOffset, findTransferSyntax(explicitVrLittleEndian)!, true)
+  if (!('dataSet' in parsed)) throw new Refused('the object cannot be read')
+  yield rewriteDataSet(parsed.dataSet, false, new Map(), { implicit: true })
 }
 
 async function placeOf(path: string): Promise<{ transferSyntax: string; dataSetOffset: number }> {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import { readPart10Header } from '../../src/dicom/part10.js'
 import { transferSyntaxes } from '../../src/dicom/transferSyntaxes.js'
 import { allowsAddress } from '../../src/dimse/addresses.js'
 import { commandField, decodeCommand, encodeCommand, field } from '../../src/dimse/command.js'
@@ -444,6 +445,35 @@ describe('dcmtk', () => {
         [uids.instance],
       )
       expect(row!.syntax).toBe(syntax)
+    }
+  })
+  testDcmtk('to a storescp that knows Implicit VR only the same values go in that', async () => {
+    const there = await freePort()
+    const received = join(folder, 'implicit')
+    mkdirSync(received)
+    const scp = spawn('storescp', ['+xi', '-od', received, '+B', String(there)], { stdio: 'ignore' })
+    try {
+      const uids = freshUids()
+      const item = element('00081150', 'UI', '1.2.840.10008.1.1')
+      const nested = Buffer.concat([Buffer.from([0xfe, 0xff, 0x00, 0xe0, item.length, 0, 0, 0]), item])
+      const elements = { '00081140': element('00081140', 'SQ', nested), '00281052': element('00281052', 'DS', '-1024') }
+      const bytes = instance({ ...uids, elements })
+      const scu = storeScu(peer({ port: there, aeTitle: 'STORESCP' }))
+      await until('storescp listens', async () =>
+        (await scu.deliver(file(bytes, uids))).outcome === 'delivered' ? true : undefined,
+      )
+      await scu.close()
+      const read = (path: Buffer) => {
+        const outcome = readPart10Header(path, true)
+        if (outcome.outcome !== 'header') throw new Error('not readable')
+        return outcome.header
+      }
+      const got = read(readFileSync(join(received, readdirSync(received)[0]!)))
+      expect(got.transferSyntax.uid).toBe('1.2.840.10008.1.2')
+      expect(got.json).toEqual(read(bytes).json)
+      expect(got.pixelData!.length).toBe(read(bytes).pixelData!.length)
+    } finally {
+      scp.kill()
     }
   })
   testDcmtk(
