@@ -13,10 +13,10 @@ import { createHttpProvider } from './analysis/providers/createHttpProvider.js'
 import { dicomProvider } from './analysis/providers/dicom/index.js'
 import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
-import { createDeliverer } from './delivery/index.js'
+import { createDeliverer, StowClient } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
 import { type Scp, startScp } from './dimse/scp.js'
-import { peerOf, storeScu } from './dimse/scu.js'
+import { echo, peerOf, storeScu } from './dimse/scu.js'
 import { Ingest } from './ingest/index.js'
 import { dicomTransport, type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
 import { startPixelPool } from './pixels/pool.js'
@@ -173,8 +173,10 @@ async function pipelineContext(
   undo.push(() => preparation.close())
   const clientOf = (entry: ProviderSettings): Provider => {
     if (entry.kind === 'reference') return reference
-    if (entry.kind === 'dicom')
-      return dicomProvider({ ...entry, pseudonymKey }, dicomTransport(entry, { database, blobs }))
+    if (entry.kind === 'dicom') {
+      const client = entry.stow ? new StowClient(entry.stow) : storeScu(peerOf(entry.dimse!, settings.dimse.aeTitle))
+      return dicomProvider({ ...entry, pseudonymKey }, dicomTransport(entry, client, { database, blobs }))
+    }
     return createHttpProvider(entry, { database, prepare: preparation.prepare, pseudonymKey })
   }
   for (const entry of endpoints.providers) {
@@ -194,6 +196,7 @@ async function pipelineContext(
     blobs,
     pixels,
     draw: drawing.draw,
+    echo: peer => echo({ ...peerOf(peer, settings.dimse.aeTitle), timeoutSeconds: 10 }),
     ingest: new Ingest({
       database,
       blobs,

@@ -12,8 +12,9 @@ export interface NormalizedStudy {
   /**
    * Its images as Part 10 files, normalized, one after another; a file is gone when the next is asked for. UIDs are those in the file.
    * @param deidentify as the patient becomes unknown; undefined: as they are
+   * @param only those of these SOP Instance UIDs; undefined: all
    */
-  objects(deidentify: Deidentification | undefined): AsyncIterable<StudyObject>
+  objects(deidentify: Deidentification | undefined, only?: readonly string[]): AsyncIterable<StudyObject>
   /** What the study has beside: images in a transfer syntax that is stored but not decoded (video). */
   undecodable: { transferSyntax: string; instances: number }[]
 }

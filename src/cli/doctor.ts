@@ -30,7 +30,7 @@ export async function doctor(args: string[]): Promise<number> {
     checkPort(settings),
     checkDimsePort(settings),
     ...checkSecrets(endpoints),
-    ...endpoints.providers.map(checkProvider),
+    ...endpoints.providers.map(provider => checkProvider(provider, settings)),
     ...endpoints.destinations.map(destination => checkDestination(destination, settings)),
   ])
   for (const { name, problem, fix } of findings) {
@@ -182,14 +182,16 @@ function checkSecrets(endpoints: Endpoints): Finding[] {
 
 function secretsOf(provider: RemoteProviderSettings): (string | undefined)[] {
   return provider.kind === 'dicom'
-    ? [provider.stow.token, provider.stow.password]
+    ? [provider.stow?.token, provider.stow?.password, provider.dimse?.tls?.key]
     : [provider.apiKey, provider.tls?.key]
 }
 
-async function checkProvider(provider: ProviderSettings): Promise<Finding> {
+async function checkProvider(provider: ProviderSettings, settings: Settings): Promise<Finding> {
   const name = `provider ${provider.name}`
   if (provider.kind === 'reference') return { name: `${name}: embedded` }
-  const health = await checkHealth(provider)
+  const health = await checkHealth(provider, peer =>
+    echo({ ...peerOf(peer, settings.dimse.aeTitle), timeoutSeconds: 10 }),
+  )
   return 'problem' in health ? { name, ...health } : { name: `${name} ${health.says}` }
 }
 

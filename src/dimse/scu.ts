@@ -8,7 +8,7 @@ import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { reason } from '../dicom/reasons.js'
 import { rewriteDataSet } from '../dicom/rewrite.js'
 import { explicitVrLittleEndian, findTransferSyntax } from '../dicom/transferSyntaxes.js'
-import type { DimseDestination } from '../platform/endpoints.js'
+import type { DimsePeer } from '../platform/providerSettings.js'
 import { readTls, type Tls } from '../platform/secret.js'
 import { ByteReader, ConnectionEnded } from './byteReader.js'
 import { type Command, commandField, decodeCommand, encodeCommand, field, noDataSet } from './command.js'
@@ -36,7 +36,7 @@ export interface Peer {
 }
 
 /** The peer that a destination names. @throws Error naming a file that cannot be read */
-export function peerOf({ tls, callingAeTitle, ...peer }: DimseDestination['dimse'], ownAeTitle: string): Peer {
+export function peerOf({ tls, callingAeTitle, ...peer }: DimsePeer, ownAeTitle: string): Peer {
   return { ...peer, callingAeTitle: callingAeTitle ?? ownAeTitle, ...(tls ? { tls: readTls(tls) } : {}) }
 }
 

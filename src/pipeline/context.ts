@@ -6,6 +6,7 @@ import type { PixelPool } from '../pixels/pool.js'
 import type { Database } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
+import type { DimsePeer } from '../platform/providerSettings.js'
 import type { Draw } from '../results/drawing.js'
 
 /** What the steps of the pipeline work with. */
@@ -19,6 +20,8 @@ export interface PipelineContext {
   draw: Draw
   deliverers: ReadonlyMap<string, Deliverer>
   ingest: Ingest
+  /** Asks an application entity by C-ECHO. @throws what is wrong, in words */
+  echo(peer: DimsePeer): Promise<void>
   quietSeconds: number
   /** Serial number of this installation, written into results. */
   deviceSerialNumber: string

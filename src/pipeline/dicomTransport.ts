@@ -1,7 +1,7 @@
 import { ProviderProblem } from '../analysis/provider.js'
 import type { DicomTransport } from '../analysis/providers/dicom/index.js'
 import { type Answer, answersSince, type BlobStore } from '../archive/index.js'
-import { StowClient } from '../delivery/index.js'
+import type { Deliverer } from '../delivery/index.js'
 import { sopClass } from '../dicom/sopClasses.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import type { Database } from '../platform/database.js'
@@ -9,12 +9,12 @@ import type { DicomProviderConfiguration } from '../platform/providerSettings.js
 import { readFindings } from '../results/readFindings.js'
 import { readSegmentation } from '../results/readSegmentation.js'
 
-/** To a provider of kind `dicom` by STOW-RS, and back by what its source has sent to us. */
+/** To a provider of kind `dicom` by the client that it is reached with, and back by what its source has sent to us. */
 export function dicomTransport(
-  { answersFrom, stow }: DicomProviderConfiguration,
+  { answersFrom }: DicomProviderConfiguration,
+  client: Deliverer,
   { database, blobs }: { database: Database; blobs: BlobStore },
 ): DicomTransport {
-  const client = new StowClient(stow)
   return {
     send: object => client.deliver(object),
     async now() {

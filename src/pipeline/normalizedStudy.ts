@@ -43,7 +43,10 @@ export async function normalizedStudy(
     studyInstanceUid: study,
     revision,
     series: [...series.values()],
-    objects: deidentify => studyObjects(images, context, privateCreators, deidentify),
+    objects: (deidentify, only) => {
+      const wanted = only ? images.filter(image => only.includes(image.sopInstanceUid)) : images
+      return studyObjects(wanted, context, privateCreators, deidentify)
+    },
     undecodable: [...undecodable].map(([transferSyntax, count]) => ({ transferSyntax, instances: count })),
   }
 }

@@ -7,11 +7,11 @@ const keptDays = 400
  * Notes of each remote provider whether it is there. A health check that lies does not count: a provider whose calls have failed in a row, so that it is left
  * alone, is not there.
  */
-export async function watchProviders({ database, endpoints, log }: PipelineContext): Promise<void> {
+export async function watchProviders({ database, endpoints, echo, log }: PipelineContext): Promise<void> {
   await Promise.all(
     endpoints.providers.map(async provider => {
       if (provider.kind === 'reference') return
-      const health = await checkHealth(provider)
+      const health = await checkHealth(provider, echo)
       const { rows } = await database.query('select 1 from provider_gate where provider = $1 and open_until > now()', [
         provider.name,
       ])

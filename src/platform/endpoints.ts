@@ -1,14 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { isIP, isIPv4 } from 'node:net'
 import { z } from 'zod'
-import { concept, name, provider, secret, stowServer } from './providerSettings.js'
+import { aeTitle, concept, dimsePeer, name, provider, secret, stowServer } from './providerSettings.js'
 import { SettingsError } from './settings.js'
 import { parseYaml, YamlProblem } from './yaml.js'
-
-const aeTitle = z
-  .string()
-  .trim()
-  .regex(/^[^\\\x00-\x1f]{1,16}$/, 'expected up to 16 characters without a backslash')
 
 const network = z.string().refine(text => {
   const [base = '', prefix, ...rest] = text.split('/')
@@ -46,18 +41,7 @@ const destination = z.union([
   z.strictObject({
     name,
     format: format.prefault({}),
-    dimse: z.strictObject({
-      aeTitle,
-      host: z.string().min(1),
-      port: z.number().int().min(1).max(65_535),
-      /** PEM files: who is trusted, our certificate, and a reference to its key. `{}` trusts the authorities that Node.js knows. */
-      tls: z
-        .strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: secret.optional() })
-        .optional(),
-      /** How we call ourselves to it; our own AE title if not set. */
-      callingAeTitle: aeTitle.optional(),
-      timeoutSeconds: z.number().positive().default(60),
-    }),
+    dimse: dimsePeer,
   }),
   z.strictObject({ name, format: format.prefault({}), folder: z.string().min(1) }),
 ])
@@ -186,6 +170,12 @@ const endpointsSchema = z
         context.addIssue({ code: 'custom', path: ['providers', index, 'budget'], message: 'a budget needs a price' })
     }
     for (const [index, entry] of document.providers.entries()) {
+      if (entry.kind === 'dicom' && !entry.stow === !entry.dimse)
+        context.addIssue({
+          code: 'custom',
+          path: ['providers', index],
+          message: 'expected stow or dimse, one of them',
+        })
       if (entry.kind === 'dicom' && !document.sources.some(from => from.name === entry.answersFrom))
         context.addIssue({
           code: 'custom',

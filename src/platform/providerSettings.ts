@@ -26,6 +26,24 @@ export const stowServer = z.strictObject({
   confirm: z.boolean().default(false),
 })
 
+export const aeTitle = z
+  .string()
+  .trim()
+  .regex(/^[^\\\x00-\x1f]{1,16}$/, 'expected up to 16 characters without a backslash')
+
+/** An application entity that takes objects by C-STORE. */
+export const dimsePeer = z.strictObject({
+  aeTitle,
+  host: z.string().min(1),
+  port: z.number().int().min(1).max(65_535),
+  /** PEM files: who is trusted, our certificate, and a reference to its key. `{}` trusts the authorities that Node.js knows. */
+  tls: z.strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: secret.optional() }).optional(),
+  /** How we call ourselves to it; our own AE title if not set. */
+  callingAeTitle: aeTitle.optional(),
+  timeoutSeconds: z.number().positive().default(60),
+})
+export type DimsePeer = z.infer<typeof dimsePeer>
+
 /** Private elements of these creators are shown to the provider; all others are dropped. */
 const privateCreators = z.array(z.string().min(1)).default([])
 
@@ -179,7 +197,7 @@ export const provider = z.discriminatedUnion(
       model: z.string().min(1).optional(),
       endpoint: z.enum(['batch', 'analyze']).default('batch').describe('several images a request, or one'),
       chunk: z.number().int().min(1).max(1000).default(50).describe('images of one request'),
-      format: z.enum(['raw', 'png']).default('raw').describe('how samples are sent'),
+      format: z.enum(['raw', 'png', 'dicom']).default('raw').describe('how images are sent'),
       heatmaps: z.boolean().default(false),
       longitudinalReport: z.boolean().default(false).describe('has it summarize what has become of lesions'),
       mapping: mapping.optional().describe('where things stand in the answers of a vendor with other field names'),
@@ -226,7 +244,8 @@ export const provider = z.discriminatedUnion(
     z.strictObject({
       ...remote,
       kind: z.literal('dicom'),
-      stow: stowServer.describe('where studies are sent to'),
+      stow: stowServer.optional().describe('where studies are sent to, by STOW-RS'),
+      dimse: dimsePeer.optional().describe('or by C-STORE'),
       answersFrom: name.describe('the source whose objects are its answers'),
       quietSeconds: z
         .number()

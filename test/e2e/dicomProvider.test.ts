@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { Findings } from '../../src/analysis/findings.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
+import { freePort } from '../fixtures/peers.js'
 import { followStudy, http, startTestService, type TestService } from '../fixtures/service.js'
 
 /** The AI product is another Radbridge: it takes studies by STOW-RS, has a fake provider find things, and sends SR and SEG back. */
@@ -16,15 +17,23 @@ beforeAll(async () => {
   fake = await startFakeProvider()
   // Each needs the other's address: the box comes first, and sends to a port that is free now.
   const port = 20_000 + Math.floor(Math.random() * 20_000)
+  const [boxDimse, ownDimse] = [await freePort(), await freePort()]
   box = await startTestService({
-    environment: { RADBRIDGE_QUIET_SECONDS: '0.3' },
+    environment: { RADBRIDGE_QUIET_SECONDS: '0.3', RADBRIDGE_DIMSE_PORT: String(boxDimse), RADBRIDGE_AE_TITLE: 'BOX' },
     endpoints: `
 providers: [{ name: finder, kind: imaging-rest, baseUrl: '${fake.url}', maxRetries: 1 }]
-destinations: [{ name: back, stow: { url: 'http://127.0.0.1:${port}/dicom-web', token: env:BOX_TOKEN } }]
+destinations:
+  - { name: back, stow: { url: 'http://127.0.0.1:${port}/dicom-web', token: env:BOX_TOKEN } }
+  - { name: back-by-dimse, dimse: { aeTitle: RADBRIDGE, host: 127.0.0.1, port: ${ownDimse}, callingAeTitle: BOXAI } }
 routes:
   - name: silent
     match: { bodyPart: [SILENT] }
     analysis: { primary: finder }
+  - name: dimse
+    match: { bodyPart: [DIMSE] }
+    analysis: { primary: finder }
+    results: [sr, seg]
+    deliverTo: [back-by-dimse]
   - name: all
     analysis: { primary: finder }
     results: [sr, seg]
@@ -34,18 +43,24 @@ routes:
   const provider = (name: string, more: string) =>
     `  - { name: ${name}, kind: dicom, stow: { url: '${box.url}/dicom-web' }, answersFrom: box, quietSeconds: 0.5, ${more} }`
   service = await startTestService({
-    environment: { RADBRIDGE_HTTP_PORT: String(port) },
+    environment: { RADBRIDGE_HTTP_PORT: String(port), RADBRIDGE_DIMSE_PORT: String(ownDimse) },
     endpoints: `
 sources:
   - { name: pacs, stow: { token: env:PACS_TOKEN } }
   - { name: box, stow: { token: env:BOX_TOKEN } }
+  - { name: box-dimse, dimse: { aeTitle: BOXAI } }
 providers:
 ${provider('product', 'deidentify: basic, deadlineSeconds: 30')}
 ${provider('hasty', 'deadlineSeconds: 4')}
+  - { name: by-dimse, kind: dicom, dimse: { aeTitle: BOX, host: 127.0.0.1, port: ${boxDimse} }, answersFrom: box-dimse, quietSeconds: 0.5, deadlineSeconds: 30 }
 routes:
   - name: silent
     match: { bodyPart: [SILENT] }
     analysis: { primary: hasty }
+  - name: dimse
+    match: { bodyPart: [DIMSE] }
+    analysis: { primary: by-dimse }
+    results: [sr, seg]
   - name: all
     analysis: { primary: product }
     results: [sr, seg]
@@ -114,6 +129,19 @@ test('a study goes out without the patient, and what comes back is reported on o
   const text = JSON.stringify(seen)
   for (const secret of ['Geheim', 'PID-4711', uid, ...images])
     expect([secret, text.includes(secret)]).toEqual([secret, false])
+}, 60_000)
+
+test('the same by C-STORE, both ways', async () => {
+  const { study: uid, images } = await push('DIMSE')
+  const study = await followStudy(service.url, uid, 40)
+  expect([study.state, study.reason]).toEqual(['completed', 'results are in the archive'])
+  const [analysis] = await service.query<{ findings: Findings }>(
+    'select findings from analysis where study_instance_uid = $1',
+    [uid],
+  )
+  expect(images).toContain(analysis!.findings.items[0]!.regions[0]!.sopInstanceUid)
+  const [row] = await service.query<{ n: number }>(`select count(*)::int n from answer where source = 'box-dimse'`)
+  expect(row!.n).toBe(2)
 }, 60_000)
 
 test('a product that does not answer fails the study when its time is over; one whose pixels may name the patient is not sent', async () => {

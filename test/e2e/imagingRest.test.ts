@@ -33,7 +33,9 @@ providers:
     deadlineSeconds: 30
     maxRetries: 3
     labels: { nodule: { scheme: SCT, value: '27925004', meaning: Nodule } }
+  - { name: objects, kind: imaging-rest, baseUrl: '${fake.url}', format: dicom, maxRetries: 1 }
 routes:
+  - { name: objects, match: { bodyPart: [OBJECTS] }, analysis: { primary: objects } }
   - name: hasty
     match: { bodyPart: [HASTY] }
     analysis: { primary: hasty }
@@ -259,6 +261,19 @@ test('an image that cannot be decoded fails the study with the reason, and is no
   const detail = await followStudy(service.url, uid, 60)
   expect([detail.state, detail.reason]).toEqual(['failed', expect.stringMatching(/Pixel Data holds 10 bytes/)])
   expect((await fake.log()).length).toBeLessThanOrEqual(1)
+})
+
+test('images go out as DICOM objects, de-identified, where that is configured', async () => {
+  await fake.behave({ keepBodies: true, findings: { 2: [{ label: 'nodule', box: [2, 3, 7, 8] }] } })
+  const { uid, state } = await analysed(4, { '00180015': element('00180015', 'CS', 'OBJECTS') })
+  expect(state).toBe('completed')
+  expect((await reportOf(uid)).findings.items).toHaveLength(1)
+  const { body = '' } = (await fake.log())[0]!
+  const bytes = Buffer.from(body, 'base64')
+  expect(bytes.includes(Buffer.from('application/dicom'))).toBe(true)
+  expect(bytes.includes(Buffer.from('DICM'))).toBe(true)
+  for (const secret of [...Object.values(patient), 'Geheimstadt', uid])
+    expect([secret, bytes.includes(Buffer.from(secret, 'latin1'))]).toEqual([secret, false])
 })
 
 test('an analysis ends when a late image has opened the next revision: nobody waits for it', async () => {

@@ -96,6 +96,9 @@ const wires = [
         if (image.format === 'png') {
           if (bytes.toString('latin1', 1, 4) !== 'PNG' || bytes.readUInt32BE(16) !== image.columns)
             throw new Error(`image ${image.index} is no PNG of ${image.columns} columns`)
+        } else if (image.format === 'dicom') {
+          if (bytes.toString('latin1', 128, 132) !== 'DICM' || bytes.length < expected)
+            throw new Error(`image ${image.index} is no Part 10 file`)
         } else if (bytes.length !== expected)
           throw new Error(`image ${image.index} has ${bytes.length} bytes, not ${expected}`)
       }

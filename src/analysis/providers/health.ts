@@ -1,6 +1,6 @@
 import { request } from 'undici'
 import { z } from 'zod'
-import type { RemoteProviderSettings } from '../../platform/providerSettings.js'
+import type { DimsePeer, RemoteProviderSettings } from '../../platform/providerSettings.js'
 import { authorizationOf } from '../../platform/secret.js'
 import { healthAnswer } from './imaging-rest/wire.js'
 
@@ -8,15 +8,22 @@ export type Health = { says: string } | { problem: string; fix: string }
 
 const timeoutMilliseconds = 10_000
 
-/** Asks a provider how it is, by the health check of its kind. */
-export async function checkHealth(provider: RemoteProviderSettings): Promise<Health> {
+/**
+ * Asks a provider how it is, by the health check of its kind.
+ * @param overDimse asks one that is reached by C-STORE; it throws what is wrong
+ */
+export async function checkHealth(
+  provider: RemoteProviderSettings,
+  overDimse: (peer: DimsePeer) => Promise<void>,
+): Promise<Health> {
+  if (provider.kind === 'dicom' && provider.dimse) return checkEcho(provider.dimse, overDimse)
   try {
     const { path, judge, documented } = healthOf(provider)
-    const base = provider.kind === 'dicom' ? provider.stow.url.replace(/\/$/, '') : provider.baseUrl
+    const base = provider.kind === 'dicom' ? provider.stow!.url.replace(/\/$/, '') : provider.baseUrl
     const { statusCode, body } = await request(`${base}${path}`, {
       headers: {
         Accept: provider.kind === 'dicom' ? 'application/dicom+json' : 'application/json',
-        ...authorizationOf(provider.kind === 'dicom' ? provider.stow : { token: provider.apiKey }),
+        ...authorizationOf(provider.kind === 'dicom' ? provider.stow! : { token: provider.apiKey }),
       },
       headersTimeout: timeoutMilliseconds,
       bodyTimeout: timeoutMilliseconds,
@@ -34,6 +41,19 @@ export async function checkHealth(provider: RemoteProviderSettings): Promise<Hea
   } catch (error) {
     const problem = `cannot be reached (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
     return { problem, fix: 'Check host and port, and the firewall between here and there.' }
+  }
+}
+
+async function checkEcho(peer: DimsePeer, echo: (peer: DimsePeer) => Promise<void>): Promise<Health> {
+  try {
+    await echo(peer)
+    return { says: 'answers C-ECHO' }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return {
+      problem: code ? `cannot be reached (${code})` : message,
+      fix: 'Check host, port and both AE titles here, and that the product knows ours.',
+    }
   }
 }
 

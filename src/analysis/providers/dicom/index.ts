@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { textOf } from '../../../dicom/dicomJson.js'
 import { mayNamePatient } from '../../../privacy/burnedIn.js'
-import { type Deidentification, pseudonymousUid } from '../../../privacy/deidentify.js'
+import { pseudonymousUid } from '../../../privacy/deidentify.js'
 import type { Finding, Findings, ImageReference } from '../../findings.js'
 import type { NormalizedImage, NormalizedStudy, StudyObject } from '../../normalizedStudy.js'
 import { type Analysis, type Provider, ProviderProblem } from '../../provider.js'
+import { deidentification } from '../deidentification.js'
 
 export interface DicomProviderSettings {
   name: string
@@ -89,18 +89,6 @@ function notApplicable(name: string, reason: string): Findings {
     reason,
     lookedFor: [],
     items: [],
-  }
-}
-
-function deidentification(
-  { header }: NormalizedImage,
-  { deidentify, pseudonymKey, name }: DicomProviderSettings,
-): Deidentification | undefined {
-  if (deidentify === 'none') return undefined
-  return {
-    key: `${pseudonymKey} ${name}`,
-    patient: `${textOf(header, '00100021') ?? ''} ${textOf(header, '00100020') ?? ''}`,
-    retainLongitudinal: deidentify === 'basic+retain-longitudinal',
   }
 }
 

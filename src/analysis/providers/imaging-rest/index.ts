@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type CodedConcept, concepts as c } from '../../../dicom/concepts.js'
+import { numberOf } from '../../../dicom/dicomJson.js'
 import { retryAfterSeconds } from '../../../platform/retryAfter.js'
 import { pseudonym } from '../../../privacy/pseudonyms.js'
 import {
@@ -18,6 +20,7 @@ import { type Answer, parseJson, Remote, type RemoteParts, type RemoteSettings }
 import type { Comparison } from '../../findings.js'
 import type { ImagePixels, NormalizedImage, NormalizedStudy } from '../../normalizedStudy.js'
 import { type Provider, ProviderProblem } from '../../provider.js'
+import { deidentification } from '../deidentification.js'
 import { type Mapping, mapAnswer } from './mapping.js'
 import {
   acceptedAnswer,
@@ -32,8 +35,8 @@ import {
 export interface ImagingRestSettings extends RemoteSettings, ImageAnalysisSettings {
   /** `batch`: several images a request; `analyze`: one. */
   endpoint: 'batch' | 'analyze'
-  /** How samples are sent. */
-  format: 'raw' | 'png'
+  /** How images are sent; frames of multi-frame images as `raw` instead of `dicom`. */
+  format: 'raw' | 'png' | 'dicom'
   heatmaps: boolean
   /** The provider writes a summary of what has become of lesions since an earlier examination. */
   longitudinalReport: boolean
@@ -143,7 +146,7 @@ async function ask(
       ),
     },
     body: () =>
-      Readable.from(multipart(indices, sent, about, boundary, settings, prepare, ahead), { objectMode: false }),
+      Readable.from(multipart(indices, sent, study, about, boundary, settings, prepare, ahead), { objectMode: false }),
     unitsOf,
   })
   let moreRequests = 0
@@ -170,6 +173,8 @@ function decodedAhead(image: NormalizedImage): Promise<ImagePixels> | undefined 
   pixels.catch(() => {}) // told when it is its turn
   return pixels
 }
+
+const isSingleFrame = ({ header }: NormalizedImage) => (numberOf(header, '00280008') ?? 1) === 1
 
 /** Where an answer that is not there yet will be. */
 function statusAddress(answer: Answer): string {
@@ -226,9 +231,10 @@ function readResults(
 async function* multipart(
   indices: readonly number[],
   sent: readonly SentImage[],
+  study: NormalizedStudy,
   about: object,
   boundary: string,
-  { pseudonymKey, format }: ImagingRestSettings,
+  settings: ImagingRestSettings,
   prepare: Prepare,
   ahead: Promise<ImagePixels> | undefined,
 ): AsyncGenerator<Buffer> {
@@ -236,6 +242,7 @@ async function* multipart(
     Buffer.from(
       `--${boundary}\r\nContent-Disposition: form-data; name="${name}"; filename="${name}"\r\nContent-Type: ${type}\r\n\r\n`,
     )
+  const { pseudonymKey, format } = settings
   const headers: ImageHeader[] = []
   for (const [n, index] of indices.entries()) {
     const entry = sent[index]!
@@ -243,6 +250,14 @@ async function* multipart(
     const { samples } = pixels
     // PNG does not know all samples: the others go as they are.
     const png = format === 'png' && fitsPng(pixels)
+    if (format === 'dicom' && isSingleFrame(entry.image)) {
+      headers.push(headerOf(index, entry, pixels, 'dicom', pseudonymKey))
+      yield part(`image-${index}`, 'application/dicom')
+      for await (const { path } of study.objects(deidentification(entry.image, settings), [entry.image.sopInstanceUid]))
+        for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 })) yield chunk as Buffer
+      yield Buffer.from('\r\n')
+      continue
+    }
     headers.push(headerOf(index, entry, pixels, png ? 'png' : 'raw', pseudonymKey))
     yield part(`image-${index}`, png ? 'image/png' : 'application/octet-stream')
     yield png
@@ -259,7 +274,7 @@ function headerOf(
   index: number,
   { image, series }: SentImage,
   pixels: ImagePixels,
-  format: 'raw' | 'png',
+  format: ImageHeader['format'],
   pseudonymKey: string,
 ): ImageHeader {
   const { geometry, rescale } = image

@@ -36,8 +36,11 @@ export interface ImageHeader {
   index: number
   /** Name of the part with the samples. */
   part: string
-  /** `png`: grey values of 8 or 16 bits, signed ones shifted up by half of their range; or colours of 8 bits. */
-  format: 'raw' | 'png'
+  /**
+   * `png`: grey values of 8 or 16 bits, signed ones shifted up by half of their range; or colours of 8 bits. `dicom`: a Part 10 file, normalized and
+   * de-identified.
+   */
+  format: 'raw' | 'png' | 'dicom'
   rows: number
   columns: number
   /** 1 for MONOCHROME2, 3 for RGB, colour by pixel. */
