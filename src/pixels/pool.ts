@@ -33,7 +33,7 @@ export function startPixelPool(threads = availableParallelism(), limits: Partial
   const { frameSeconds, heapMegabytes } = { ...defaults, ...limits }
   const pool = new Piscina({
     filename: compiledModule(import.meta.url, './decodeWorker.js'),
-    minThreads: 0,
+    minThreads: 1, // to start one takes a tenth of a second, which the first image after a pause would wait for
     maxThreads: threads,
     idleTimeout: 10_000,
     resourceLimits: { maxOldGenerationSizeMb: heapMegabytes },
