@@ -157,6 +157,17 @@ export async function driftAlarms(db: Queryable, now = new Date()): Promise<Drif
     })
 }
 
+/** The same as lines for people; empty without any. */
+export function alarmsMarkdown(alarms: readonly DriftAlarm[]): string {
+  if (alarms.length === 0) return ''
+  const percent = ({ value, of }: Share) => `${(value * 100).toFixed(0)} % of ${of}`
+  const lines = alarms.map(
+    ({ provider, arm, what, before: earlier, lately: late, p }) =>
+      `- **${provider}** (${arm}): ${what} ${percent(late)} in the last ${lately} days, ${percent(earlier)} in the ${before} days before (p ${p < 0.0001 ? '< 0.0001' : p.toFixed(4)})`,
+  )
+  return ['', '## Alarms', '', ...lines, ''].join('\n')
+}
+
 /** Two-sided z test of two proportions with a common variance. */
 export function differenceByChance(a: number, ofA: number, b: number, ofB: number): number {
   const common = (a + b) / (ofA + ofB)

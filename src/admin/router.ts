@@ -17,7 +17,7 @@ import {
 import { type Database, transaction } from '../platform/database.js'
 import { sendDatasetStudy } from './dataset.js'
 import { budgetReports, type Period, providerReportMarkdown, providerReports } from './providerReport.js'
-import { driftAlarms, qualityReports } from './quality.js'
+import { alarmsMarkdown, driftAlarms, qualityReports } from './quality.js'
 import { findStudy, howFar, listDeliveries, listStudies, studyStates } from './queries.js'
 import { giveVerdict, verdictSchema } from './verdicts.js'
 
@@ -86,7 +86,10 @@ export function adminRouter(context: PipelineContext): Router {
     const markdown = req.query.format === 'markdown'
     if (req.query.changedAt === undefined) {
       const reports = await providerReports(database, period, endpoints.providers)
-      if (markdown) res.type('text/markdown').send(providerReportMarkdown(reports, nameOf(period)))
+      if (markdown)
+        res
+          .type('text/markdown')
+          .send(providerReportMarkdown(reports, nameOf(period)) + alarmsMarkdown(await driftAlarms(database)))
       else res.json(reports)
       return
     }

@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { areaUnderCurve, differenceByChance, driftAlarms, qualityReports } from '../../src/admin/quality.js'
+import {
+  alarmsMarkdown,
+  areaUnderCurve,
+  differenceByChance,
+  driftAlarms,
+  qualityReports,
+} from '../../src/admin/quality.js'
 import { startTestDatabase } from '../fixtures/database.js'
 
 describe('area under the ROC curve', () => {
@@ -97,5 +103,8 @@ describe('of verdicts in the database', () => {
     const [alarm] = await driftAlarms(base.database)
     expect(alarm).toMatchObject({ provider: 'lung', what: 'false positives', lately: { value: 1 }, before: { of: 45 } })
     expect(alarm!.p).toBeLessThan(0.001)
+    expect(alarmsMarkdown([alarm!])).toContain(
+      '**lung** (primary): false positives 100 % of 40 in the last 7 days, 11 % of 45',
+    )
   })
 })

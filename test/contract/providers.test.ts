@@ -7,8 +7,8 @@ import type { NormalizedImage, NormalizedStudy } from '../../src/analysis/normal
 import { misplaced } from '../../src/analysis/placement.js'
 import type { Provider } from '../../src/analysis/provider.js'
 import { createHttpProvider } from '../../src/analysis/providers/createHttpProvider.js'
-import { documentedAnswer } from '../../src/analysis/providers/imaging-rest/wire.js'
-import { documentedAnswer as modelAnswerInFull } from '../../src/analysis/providers/openai/wire.js'
+import { documentedAnswers as imagingRestAnswers } from '../../src/analysis/providers/imaging-rest/wire.js'
+import { documentedAnswers as openAiAnswers } from '../../src/analysis/providers/openai/wire.js'
 import { parseEndpoints } from '../../src/platform/endpoints.js'
 import type { HttpProviderSettings } from '../../src/platform/providerSettings.js'
 import { startTestDatabase } from '../fixtures/database.js'
@@ -364,9 +364,13 @@ test('kserve: an image that is larger than the input is looked at in patches', a
 })
 
 test.each([
-  ['imaging-rest', documentedAnswer],
-  ['openai', modelAnswerInFull],
-])('docs/providers/%s.schema.json is the schema of the code', (kind, schema) => {
+  ['imaging-rest', imagingRestAnswers],
+  ['openai', openAiAnswers],
+])('docs/providers/%s.schema.json has the schemas of the code', (kind, answers) => {
   const written = JSON.parse(readFileSync(`docs/providers/${kind}.schema.json`, 'utf8'))
-  expect(written).toEqual({ title: `Answer of a provider of kind ${kind}`, ...z.toJSONSchema(schema, { io: 'input' }) })
+  expect(written.$defs).toEqual(
+    Object.fromEntries(
+      Object.entries(answers).map(([name, schema]) => [name, z.toJSONSchema(schema, { io: 'input' })]),
+    ),
+  )
 })

@@ -17,9 +17,6 @@ export const batchAnswer = z.object({
 })
 export type BatchAnswer = z.infer<typeof batchAnswer>
 
-/** The same with its results in full, for docs/providers/imaging-rest.schema.json. */
-export const documentedAnswer = batchAnswer.extend({ results: z.array(imageResult) })
-
 /** The answer to one image: that of a batch of one, without the list. */
 export const singleAnswer = batchAnswer.omit({ results: true }).loose()
 
@@ -30,6 +27,20 @@ export const acceptedAnswer = z.object({ status_url: z.string().min(1).optional(
 export const longitudinalAnswer = z.object({ summary: z.string().min(1).max(10_000) })
 
 export const healthAnswer = z.object({ status: z.string(), models: z.array(z.string()).optional() })
+
+/** All answers in full, for docs/providers/imaging-rest.schema.json. */
+export const documentedAnswers = {
+  batch: batchAnswer.extend({ results: z.array(imageResult) }),
+  analyze: z.union([
+    singleAnswer.extend({ findings: z.array(found).max(10_000), heatmap: heatmap.nullish() }),
+    singleAnswer.extend({ error: z.string() }),
+  ]),
+  accepted: acceptedAnswer,
+  'longitudinal-report': longitudinalAnswer,
+  health: healthAnswer,
+  'fine-tuning/jobs': z.object({ id: z.string(), status: z.string() }),
+  'fine-tuning/jobs/{id}/events': z.object({ status: z.string().optional(), message: z.string().optional() }),
+}
 
 /** What is said of an image beside its samples: nothing that names a patient, and UIDs that only this installation can tell. */
 export interface ImageHeader {

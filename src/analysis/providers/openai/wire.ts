@@ -31,4 +31,4 @@ export const imageAnswer = z.object({
 })
 
 /** The same with its results in full, for docs/providers/openai.schema.json. */
-export const documentedAnswer = modelAnswer.extend({ images: z.array(imageAnswer) })
+export const documentedAnswers = { content: modelAnswer.extend({ images: z.array(imageAnswer) }) }
