@@ -1,15 +1,13 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { reason } from '../dicom/reasons.js'
-import { fileMeta } from '../dicom/rewrite.js'
 import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
-import { implementationClassUid, isValidUid } from '../dicom/uid.js'
-import type { Ingest, InstanceOutcome, InstanceReceiver } from '../ingest/index.js'
+import { isValidUid } from '../dicom/uid.js'
+import type { Ingest } from '../ingest/index.js'
 import { errorContext, type Log } from '../platform/log.js'
 import type { Tls } from '../platform/secret.js'
 import { allowsAddress } from './addresses.js'
+import { Association, printable } from './association.js'
 import { ByteReader, ConnectionEnded } from './byteReader.js'
-import { type Command, commandField, decodeCommand, encodeCommand, field, noDataSet, response } from './command.js'
 import {
   type AnsweredContext,
   type AssociateRequest,
@@ -17,14 +15,12 @@ import {
   associateAccept,
   associateReject,
   contextResult,
-  dataHeader,
   maxAssociateLength,
   type ProposedContext,
   ProtocolError,
   pduType,
   readAssociateRequest,
   rejection,
-  releaseResponse,
 } from './pdu.js'
 
 export interface ScpOptions {
@@ -54,7 +50,6 @@ const explicitVrLittleEndian = '1.2.840.10008.1.2.1'
 const applicationContext = '1.2.840.10008.3.1.1.1'
 const artimMilliseconds = 30_000
 const stopMilliseconds = 5000
-const maxCommandLength = 64 * 1024
 
 /** Verification and Storage as SCP (PS3.4 A and B): what is stored is answered with success only when it is durable. */
 export async function startScp(options: ScpOptions): Promise<Scp> {
@@ -62,11 +57,12 @@ export async function startScp(options: ScpOptions): Promise<Scp> {
   const open = new Map<Socket, Promise<void>>()
   const take = (socket: Socket) => {
     socket.on('error', () => {}) // told by what reads it
+    socket.setTimeout(options.idleSeconds * 1000, () => socket.destroy())
     const served = serve(socket, options, () => open.size > options.maxAssociations)
       .catch(error => log.error('an association failed', errorContext(error)))
       .finally(() => {
         open.delete(socket)
-        socket.destroy()
+        socket.destroySoon() // what was written last goes out first
       })
     open.set(socket, served)
   }
@@ -128,7 +124,8 @@ async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean
     }
     const contexts = request.contexts.map(answer)
     socket.write(associateAccept(request, contexts))
-    association = new Association(socket, bytes, request, contexts, options)
+    const source = peerOf(request, socket, options.peers)?.name
+    association = new Association(socket, bytes, request, contexts, { ...options, source })
     await association.run()
   } catch (error) {
     if (error instanceof ProtocolError) {
@@ -172,8 +169,6 @@ function peerOf(request: AssociateRequest, socket: Socket, peers: ScpOptions['pe
   )
 }
 
-const printable = (value: string) => value.replace(/[^\x20-\x7e]/g, '?')
-
 /** Storage SOP classes, those of the standard and private ones; and Verification. */
 function isKnown(abstractSyntax: string): boolean {
   if (abstractSyntax === verification) return true
@@ -194,195 +189,3 @@ function answer({ id, abstractSyntax, transferSyntaxes }: ProposedContext): Answ
     ? { id, result: contextResult.accepted, transferSyntax: best }
     : { id, result: contextResult.transferSyntaxesUnknown, transferSyntax: fallback }
 }
-
-/** A message whose data set is arriving. */
-interface Receiving {
-  contextId: number
-  command: Command
-  receiver: InstanceReceiver | undefined
-  /** Why the instance is not taken in; its bytes are read and dropped. */
-  unavailable: string | undefined
-}
-
-/** An association from its acceptance on: one message after another, as no more operations at the same time were negotiated. */
-class Association {
-  private readonly contexts: ReadonlyMap<number, AnsweredContext & { abstractSyntax: string }>
-  private readonly source: string | undefined
-  private readonly studies = new Set<string>()
-  private commandParts: Buffer[] = []
-  private receiving: Receiving | undefined
-  private stored = 0
-  private refused = 0
-
-  constructor(
-    private readonly socket: Socket,
-    private readonly bytes: ByteReader,
-    private readonly request: AssociateRequest,
-    contexts: readonly AnsweredContext[],
-    private readonly options: ScpOptions,
-  ) {
-    this.contexts = new Map(
-      contexts
-        .filter(context => context.result === contextResult.accepted)
-        .map(context => [
-          context.id,
-          { ...context, abstractSyntax: request.contexts.find(entry => entry.id === context.id)!.abstractSyntax },
-        ]),
-    )
-    this.source = peerOf(request, socket, options.peers)?.name
-    socket.setTimeout(options.idleSeconds * 1000, () => socket.destroy())
-  }
-
-  /** @throws ProtocolError, ConnectionEnded */
-  async run(): Promise<void> {
-    for (;;) {
-      const header = await this.bytes.exactly(6)
-      const length = header.readUInt32BE(2)
-      switch (header[0]) {
-        case pduType.data:
-          await this.readData(length)
-          break
-        case pduType.releaseRequest:
-          await this.bytes.exactly(Math.min(length, 4))
-          if (this.receiving) throw new ProtocolError('the association was released in the middle of an instance')
-          this.socket.end(releaseResponse)
-          this.options.log.info('an association was released', this.told())
-          return
-        case pduType.abort:
-          throw new ConnectionEnded()
-        default:
-          throw new ProtocolError(`a PDU of type ${header[0]} is not expected here`)
-      }
-    }
-  }
-
-  /** What is complete stays, what was half there goes, and the studies are marked. */
-  async wasCut(error: Error): Promise<void> {
-    const { receiver } = this.receiving ?? {}
-    const study = receiver?.studyInstanceUid
-    if (study) this.studies.add(study)
-    await receiver?.abort()
-    this.options.log.warn('an association broke off', { ...this.told(), error: error.message })
-    await this.options.ingest
-      .transferWasCut([...this.studies], 'an association broke off before it was released')
-      .catch(() => {})
-  }
-
-  private told() {
-    const { callingAeTitle } = this.request
-    return { callingAeTitle: printable(callingAeTitle), stored: this.stored, refused: this.refused }
-  }
-
-  /** A P-DATA: fragments of commands and data sets, which are used as they arrive. */
-  private async readData(length: number): Promise<void> {
-    for (let left = length; left > 0; ) {
-      if (left < 6) throw new ProtocolError('a P-DATA is too short for a fragment')
-      const header = await this.bytes.exactly(6)
-      const size = header.readUInt32BE(0) - 2
-      if (size < 0 || size > left - 6) throw new ProtocolError('a fragment is longer than its P-DATA')
-      const [contextId, control] = [header[4]!, header[5]!]
-      if (!this.contexts.has(contextId)) throw new ProtocolError(`presentation context ${contextId} was not accepted`)
-      if (control & 1) await this.readCommand(contextId, size, (control & 2) !== 0)
-      else await this.readDataSet(contextId, size, (control & 2) !== 0)
-      left -= 6 + size
-    }
-  }
-
-  private async readCommand(contextId: number, size: number, isLast: boolean): Promise<void> {
-    if (this.receiving) throw new ProtocolError('a command came in the middle of a data set')
-    this.commandParts.push(await this.bytes.exactly(size))
-    const length = this.commandParts.reduce((sum, part) => sum + part.length, 0)
-    if (length > maxCommandLength) throw new ProtocolError('a command is too long')
-    if (!isLast) return
-    const command = decodeCommand(Buffer.concat(this.commandParts))
-    this.commandParts = []
-    if (command[field.commandDataSetType] === noDataSet) {
-      this.perform(contextId, command)
-      return
-    }
-    const isStore = command[field.commandField] === commandField.cStoreRequest
-    const unavailable = isStore ? await this.options.ingest.unavailableBecause() : undefined
-    const receiver = isStore && !unavailable ? this.beginInstance(contextId, command) : undefined
-    this.receiving = { contextId, command, receiver, unavailable }
-  }
-
-  private beginInstance(contextId: number, command: Command): InstanceReceiver {
-    const { transferSyntax } = this.contexts.get(contextId)!
-    const receiver = this.options.ingest.begin()
-    // Group 0002 is ours to write (PS3.10 7.1); the data set follows as it comes from the network.
-    void receiver.write(
-      fileMeta({
-        sopClassUid: String(command[field.affectedSopClassUid] ?? ''),
-        sopInstanceUid: String(command[field.affectedSopInstanceUid] ?? ''),
-        transferSyntaxUid: transferSyntax,
-        implementationClassUid,
-      }),
-    )
-    return receiver
-  }
-
-  private async readDataSet(contextId: number, size: number, isLast: boolean): Promise<void> {
-    const { receiving } = this
-    if (!receiving || receiving.contextId !== contextId) throw new ProtocolError('a data set came without its command')
-    for (let left = size; left > 0; ) {
-      const part = await this.bytes.some(left)
-      left -= part.length
-      await receiving.receiver?.write(part)
-    }
-    if (!isLast) return
-    this.receiving = undefined
-    const { receiver, command, unavailable } = receiving
-    if (receiver) return this.finishInstance(receiver, contextId, command)
-    if (unavailable) this.refused++
-    this.answer(contextId, command, unavailable ? reason.outOfResources : status.unrecognizedOperation, unavailable)
-  }
-
-  private async finishInstance(receiver: InstanceReceiver, contextId: number, command: Command): Promise<void> {
-    const { ingest, log } = this.options
-    const expected = {
-      sopInstanceUid: String(command[field.affectedSopInstanceUid] ?? ''),
-      sopClassUid: this.contexts.get(contextId)!.abstractSyntax,
-    }
-    const outcome: InstanceOutcome = await ingest
-      .finish(receiver, { ...(this.source ? { source: this.source } : {}), expected })
-      .catch((error): InstanceOutcome => {
-        log.error('an instance could not be stored', { error: String((error as Error).message) })
-        return { outcome: 'refused', reason: reason.processingFailure, detail: 'the instance could not be stored' }
-      })
-    if (outcome.outcome === 'stored' || outcome.outcome === 'already-stored') {
-      this.stored++
-      this.studies.add(outcome.studyInstanceUid)
-      this.answer(contextId, command, outcome.warning ?? status.success)
-      return
-    }
-    this.refused++
-    const { reason: code, detail } =
-      outcome.outcome === 'refused' ? outcome : { reason: reason.outOfResources, detail: 'try again later' }
-    log.warn('an instance was refused', { status: code.toString(16).toUpperCase(), reason: detail })
-    this.answer(contextId, command, code, detail)
-  }
-
-  private perform(contextId: number, command: Command): void {
-    const operation = command[field.commandField] as number
-    if (operation === commandField.cCancelRequest || operation & response) return // there is nothing to cancel, and we asked for nothing
-    const known = operation === commandField.cEchoRequest
-    this.answer(contextId, command, known ? status.success : status.unrecognizedOperation)
-  }
-
-  private answer(contextId: number, command: Command, code: number, comment?: string): void {
-    const { [field.affectedSopClassUid]: sopClass, [field.affectedSopInstanceUid]: instance } = command
-    const bytes = encodeCommand({
-      ...(sopClass === undefined ? {} : { [field.affectedSopClassUid]: sopClass }),
-      [field.commandField]: (command[field.commandField] as number) | response,
-      [field.messageIdBeingRespondedTo]: command[field.messageId] ?? 0,
-      [field.commandDataSetType]: noDataSet,
-      [field.status]: code,
-      ...(comment ? { [field.errorComment]: printable(comment).slice(0, 64) } : {}),
-      ...(instance === undefined ? {} : { [field.affectedSopInstanceUid]: instance }),
-    })
-    this.socket.write(Buffer.concat([dataHeader(contextId, bytes.length, true, true), bytes]))
-  }
-}
-
-/** Statuses of PS3.7 annex C that are no reasons of STOW-RS. */
-const status = { success: 0x0000, unrecognizedOperation: 0x0211 } as const

@@ -1,7 +1,7 @@
 import type { Findings } from '../analysis/findings.js'
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { type Analysis, type Progress, ProviderProblem } from '../analysis/provider.js'
-import { addEvent, addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
+import { addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { textOf } from '../dicom/dicomJson.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
@@ -12,10 +12,12 @@ import type { ProviderSettings } from '../platform/providerSettings.js'
 import { checkBudget } from './budget.js'
 import { callProvider, deadlineOf } from './callProvider.js'
 import { noteOutcome } from './canary.js'
-import { analysisQueue, type PipelineContext } from './context.js'
+import type { PipelineContext } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
+import { type AnalysisToRun, putOff, takenOver } from './passOn.js'
 import { followUp } from './priorExamination.js'
-import { analyzePriors, type OnProgress } from './priors.js'
+import { analyzePriors } from './priors.js'
+import { progressOf, Superseded, whileWanted } from './whileAnalyzing.js'
 
 /** Normalizes the study, has it analysed, and keeps the findings. */
 export async function analyze(
@@ -117,57 +119,6 @@ async function afterProblem(
   return failed(study, revision, toRun, problem.message, context)
 }
 
-/** A later revision of the study has come: nobody waits for this one any more. */
-class Superseded extends Error {}
-
-const lookMilliseconds = 1000
-
-/** Ends the work when the revision is no longer being analysed. @throws Superseded */
-async function whileWanted<T>(
-  study: string,
-  revision: number,
-  { database }: PipelineContext,
-  work: (unwanted: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const stop = new AbortController()
-  const timer = setInterval(async () => {
-    const current = await findRevision(database, study, revision).catch(() => undefined)
-    if (current && current.state !== 'analyzing') stop.abort()
-  }, lookMilliseconds)
-  try {
-    return await work(stop.signal)
-  } catch (error) {
-    throw stop.signal.aborted ? new Superseded() : error
-  } finally {
-    clearInterval(timer)
-  }
-}
-
-const progressMilliseconds = 200
-
-/** Keeps how far the analysis of the study and its priors is, a few times a second: the first answer at once. */
-function progressOf(study: string, revision: number, { database }: PipelineContext, log: Log): OnProgress {
-  const parts = new Map<string, Progress>()
-  let last = 0
-  return (part, progress) => {
-    parts.set(part, progress)
-    const now = Date.now()
-    const [done, of, findings] = [...parts.values()].reduce(
-      ([a, b, c], { done, of, findings }) => [a + done, b + of, c + findings],
-      [0, 0, 0],
-    )
-    if (now - last < progressMilliseconds && done < of) return
-    last = now
-    database
-      .query(`update analysis set progress = $3 where study_instance_uid = $1 and revision = $2 and arm = 'primary'`, [
-        study,
-        revision,
-        { done, of, findings },
-      ])
-      .catch(error => log.warn('progress could not be noted', { error: String(error.message) }))
-  }
-}
-
 /** The transfer syntaxes that kept images from the analyser, for the study's state; undefined when there are none. */
 function namesOfUndecodable({ undecodable }: NormalizedStudy): string | undefined {
   if (undecodable.length === 0) return undefined
@@ -261,103 +212,6 @@ async function conclude(
     })
     await addJob(tx, 'report', { study, revision }, { key: `report:${study}:${revision}` })
   })
-}
-
-interface AnalysisToRun {
-  route: string
-  provider: string
-  choice: 'primary' | 'canary'
-}
-
-/**
- * Another provider takes the study over from one that could not analyse it: after a canary's, which is counted as a failure, the primary one, and
- * after that one by one those of `fallback`. @returns whether there is one
- */
-async function takenOver(
-  study: string,
-  revision: number,
-  { route: name, choice, provider }: AnalysisToRun,
-  reason: string,
-  job: JobContext,
-  { database, endpoints }: PipelineContext,
-): Promise<boolean> {
-  const route = endpoints.routes.find(entry => entry.name === name)
-  if (!route) return false
-  const next = nextProvider(route, { route: name, choice, provider })
-  if (!next) return false
-  await transaction(database, async tx => {
-    await tx.query(
-      `update analysis set provider = $3, choice = 'primary' where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
-      [study, revision, next],
-    )
-    if (choice === 'canary') await noteOutcome(tx, route, study, revision, true, job.log)
-    await addEvent(tx, study, revision, choice === 'canary' ? 'canary failed' : 'provider failed', {
-      provider,
-      reason,
-      nowAnalysedBy: next,
-    })
-    // Not under the key of this job, which is still there.
-    await addJob(
-      tx,
-      'analyze',
-      { study, revision },
-      { key: `analyze:${study}:${revision}:${next}`, queue: analysisQueue(next, study) },
-    )
-  })
-  return true
-}
-
-/**
- * The provider is away, and no other can take the study over: it waits, and is tried again when the provider may be back. Studies come back one after
- * another, spread over some time, so that a provider that has just come up is not overrun.
- * @returns whether it waits
- */
-async function putOff(
-  study: string,
-  revision: number,
-  analysis: AnalysisToRun,
-  problem: ProviderProblem,
-  settings: ProviderSettings | undefined,
-  job: JobContext,
-  { database, endpoints }: PipelineContext,
-): Promise<boolean> {
-  const route = endpoints.routes.find(entry => entry.name === analysis.route)
-  if (!settings || settings.kind === 'reference' || (route && nextProvider(route, analysis))) return false
-  const { rows } = await database.query<{ waiting: number | null }>(
-    `update analysis set waiting_since = coalesce(waiting_since, now()) where study_instance_uid = $1 and revision = $2 and arm = 'primary'
-     returning extract(epoch from now() - waiting_since)::float8 waiting`,
-    [study, revision],
-  )
-  const waited = rows[0]?.waiting ?? 0
-  if (waited > settings.waitHours * 3600) return false
-  const spread = Math.min(600, Math.max('breaker' in settings ? settings.breaker.openSeconds : 30, waited / 4))
-  const seconds = (problem.awayForSeconds ?? 0) + Math.random() * spread
-  await transaction(database, async tx => {
-    if (waited === 0)
-      await addEvent(tx, study, revision, 'waiting for the provider', {
-        provider: analysis.provider,
-        reason: problem.message,
-      })
-    await addJob(
-      tx,
-      'analyze',
-      { study, revision },
-      {
-        // Not under the key of this job, which is still there.
-        key: `analyze:${study}:${revision}:waiting:${job.jobId}`,
-        queue: analysisQueue(analysis.provider, study),
-        runAt: new Date(Date.now() + seconds * 1000),
-      },
-    )
-  })
-  if (waited === 0) job.log.warn('the study waits for its provider', { revision, provider: analysis.provider })
-  return true
-}
-
-function nextProvider({ analysis }: Route, { choice, provider }: AnalysisToRun): string | undefined {
-  const order = [analysis.primary, ...analysis.fallback]
-  const next = choice === 'canary' ? analysis.primary : order[order.indexOf(provider) + 1]
-  return next === provider ? undefined : next
 }
 
 /** The analysis failed for good: the study ends so, after a report of it if the route wants one. */

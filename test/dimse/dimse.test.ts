@@ -302,6 +302,7 @@ describe('bad input over the socket', () => {
     ['a fragment of a context that was not accepted', Buffer.from([4, 0, 0, 0, 0, 8, 0, 0, 0, 4, 9, 3, 0, 0]), true],
     ['a fragment that is longer than its P-DATA', Buffer.from([4, 0, 0, 0, 0, 8, 0, 0, 0, 99, 1, 3, 0, 0]), true],
     ['a command that is none', pData(Buffer.from('this is no command'), 3), true],
+    ['a command of two gigabytes', Buffer.from([4, 0, 0x7f, 255, 255, 255, 0x7f, 255, 255, 0, 1, 3]), true],
     ['a data set without its command', pData(Buffer.alloc(20), 2), true],
     ['a PDU of an unknown type', Buffer.from([0x77, 0, 0, 0, 0, 0]), true],
   ])('%s is answered with A-ABORT', async (_, bytes, afterAssociation) => {
