@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher } from 'undici'
-import type { DicomJson } from '../dicom/dicomJson.js'
+import { type DicomJson, textOf } from '../dicom/dicomJson.js'
 import type { StowDestination } from '../platform/endpoints.js'
 import { authorizationOf } from '../platform/secret.js'
 
@@ -22,12 +22,13 @@ export class DicomwebReader {
 
   /** The instances of a study. @throws Error in words */
   async searchInstances(studyInstanceUid: string): Promise<DicomJson[]> {
-    const found: DicomJson[] = []
-    // A server may give fewer than it has: what is asked for begins where the last answer ended.
+    const found = new Map<string, DicomJson>()
+    // Page by page; a server that knows no pages gives all at once, and nothing new after that.
     for (;;) {
-      const page = await this.search(`/studies/${studyInstanceUid}/instances?limit=${pageSize}&offset=${found.length}`)
-      found.push(...page)
-      if (page.length < pageSize) return found
+      const before = found.size
+      const page = await this.search(`/studies/${studyInstanceUid}/instances?limit=${pageSize}&offset=${before}`)
+      for (const instance of page) found.set(textOf(instance, '00080018') ?? '', instance)
+      if (page.length < pageSize || found.size === before) return [...found.values()]
     }
   }
 

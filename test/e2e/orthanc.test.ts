@@ -12,6 +12,7 @@ import { resultObjects } from '../../src/results/index.js'
 import { drawPicture } from '../../src/results/keyImage.js'
 import type { ResultObject } from '../../src/results/resultObject.js'
 import { corpus } from '../fixtures/corpus.js'
+import { multipart, multipartType } from '../fixtures/part10.js'
 import { freePort, hasProgram, hasSamples, samples, sharedFolder, testWhere } from '../fixtures/peers.js'
 import { phantomFiles } from '../fixtures/phantom.js'
 import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
@@ -37,7 +38,7 @@ beforeAll(async () => {
 destinations:
   - { name: orthanc, stow: { url: '${pacs}/dicom-web' } }
   - { name: modality, dimse: { aeTitle: ORTHANC, host: 127.0.0.1, port: ${dimsePort} } }
-routes: [{ name: all, analysis: { primary: reference }, deliverTo: [orthanc, modality] }]
+routes: [{ name: all, analysis: { primary: reference, priors: { max: 3, within: P5Y, from: [orthanc] } }, deliverTo: [orthanc, modality] }]
 `,
   })
   const configuration = {
@@ -164,6 +165,21 @@ describe('Orthanc as PACS', () => {
       const found = await http('POST', `${pacs}/tools/lookup`, {}, sopInstanceUid)
       expect(found.json).toHaveLength(1)
     }
+  })
+
+  testWithOrthanc('gives an earlier examination by QIDO-RS and WADO-RS, and the lesions are followed', async () => {
+    const patient = { ...phantom, patientId: 'EARLIER' }
+    for (const bytes of await phantomFiles({ ...patient, study: 'earlier', studyDate: '20240110' }))
+      await http('POST', `${pacs}/instances`, { 'Content-Type': 'application/dicom' }, bytes)
+    const files = await phantomFiles({ ...patient, study: 'now', studyDate: '20250110' })
+    await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart(files))
+    const header = readPart10Header(files[0]!, true)
+    if (header.outcome !== 'header') throw new Error('no header')
+    const detail = await followStudy(service.url, header.header.studyInstanceUid, 60)
+    const fetched = detail.timeline.find(({ kind }) => kind === 'priors fetched')
+    expect(fetched!.detail).toEqual({ from: 'orthanc', studies: 1, problems: [] })
+    expect(detail.timeline.map(({ kind }) => kind)).toContain('prior analysed')
+    expect(detail.state).toBe('completed')
   })
 
   testWhere(hasOrthanc && hasSamples, 'Orthanc or the sample files are absent')('real slices of chest CT', async () => {
