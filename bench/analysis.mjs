@@ -63,7 +63,7 @@ const client = more => {
     }),
     'bench',
   )
-  return createHttpProvider(providers[0], { database, prepare: preparation.prepare, pseudonymKey: 'bench' })
+  return createHttpProvider(providers[0], { database, ...preparation, pseudonymKey: 'bench' })
 }
 const never = new AbortController().signal
 const percentile = (values, share) => values.sort((a, b) => a - b)[Math.floor(values.length * share)].toFixed(2)

@@ -177,7 +177,7 @@ async function pipelineContext(
       const client = entry.stow ? new StowClient(entry.stow) : storeScu(peerOf(entry.dimse!, settings.dimse.aeTitle))
       return dicomProvider({ ...entry, pseudonymKey }, dicomTransport(entry, client, { database, blobs }))
     }
-    return createHttpProvider(entry, { database, prepare: preparation.prepare, pseudonymKey })
+    return createHttpProvider(entry, { database, ...preparation, pseudonymKey })
   }
   for (const entry of endpoints.providers) {
     const provider = clientOf(entry)
@@ -292,8 +292,8 @@ async function listenForAssociations(
   undo: Undo,
 ): Promise<Scp | undefined> {
   const { port, aeTitle, maxAssociations, idleSeconds } = settings.dimse
-  const tls = settings.dimse.tls ? readTls(settings.dimse.tls) : undefined
   if (port === 0) return undefined
+  const tls = settings.dimse.tls ? readTls(settings.dimse.tls) : undefined
   const host = settings.dimse.host ?? settings.http.host
   const peers = endpoints.sources.flatMap(({ name, dimse }) => (dimse ? [{ name, ...dimse }] : []))
   // With sources of which none is one of DIMSE nobody may associate.

@@ -51,6 +51,11 @@ export function makeStack(images: readonly NormalizedImage[]): Stack | undefined
   return { images: distinct, normal, sliceSpacing, defects }
 }
 
+/** Where an image lies along its own normal, mm; undefined without a place. */
+export function placeAlongNormal({ geometry }: NormalizedImage): number | undefined {
+  return geometry && dot(geometry.position, cross(geometry.rowDirection, geometry.columnDirection))
+}
+
 function cross(a: Vec3, b: Vec3): Vec3 {
   return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }

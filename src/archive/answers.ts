@@ -1,5 +1,6 @@
 import type { DicomJson } from '../dicom/dicomJson.js'
 import type { Queryable } from '../platform/database.js'
+import { toJsonb } from '../platform/jsonText.js'
 import type { BlobKey } from './blobStore.js'
 
 /** An object that a provider of kind `dicom` sent back. UIDs are those that the provider knows. */
@@ -28,24 +29,38 @@ export async function keepAnswer(db: Queryable, answer: Answer): Promise<BlobKey
       answer.sopInstanceUid,
       answer.sopClassUid,
       answer.blobKey,
-      JSON.stringify(answer.header),
+      toJsonb(answer.header),
     ],
   )
   return rows[0]?.old ?? undefined
 }
 
-/** What has been answered about a study since then, and how long nothing more has come, seconds. */
+/** How many objects have been answered about a study since then, and how long nothing more has come, seconds. */
+export async function countAnswers(
+  db: Queryable,
+  source: string,
+  studyInstanceUid: string,
+  since: Date,
+): Promise<{ count: number; quietFor: number }> {
+  const { rows } = await db.query<{ count: number; quietFor: number }>(
+    `select count(*)::int count, coalesce(extract(epoch from clock_timestamp() - max(received_at)), 0)::float8 "quietFor"
+       from answer where source = $1 and study_instance_uid = $2 and received_at >= $3`,
+    [source, studyInstanceUid, since],
+  )
+  return rows[0]!
+}
+
+/** The same objects, in the order in which they came. */
 export async function answersSince(
   db: Queryable,
   source: string,
   studyInstanceUid: string,
   since: Date,
-): Promise<{ answers: Answer[]; quietFor: number }> {
-  const { rows } = await db.query<Answer & { quiet: number }>(
-    `select source, study_instance_uid "studyInstanceUid", sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid",
-            blob_key "blobKey", header, extract(epoch from clock_timestamp() - max(received_at) over ())::float8 quiet
-       from answer where source = $1 and study_instance_uid = $2 and received_at >= $3 order by id`,
+): Promise<Answer[]> {
+  const { rows } = await db.query<Answer>(
+    `select source, study_instance_uid "studyInstanceUid", sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid", blob_key "blobKey", header
+       from answer where source = $1 and study_instance_uid = $2 and received_at >= $3 order by received_at, id`,
     [source, studyInstanceUid, since],
   )
-  return { answers: rows, quietFor: rows[0]?.quiet ?? 0 }
+  return rows
 }

@@ -1,4 +1,4 @@
-export { type Answer, answersSince, keepAnswer } from './answers.js'
+export { type Answer, answersSince, countAnswers, keepAnswer } from './answers.js'
 export { type BlobKey, BlobStore, type IncomingBlob } from './blobStore.js'
 export { type IndexOutcome, type InstanceToIndex, indexInstances, replaceInstance } from './indexInstances.js'
 export * from './instances.js'

@@ -1,6 +1,7 @@
 import { type DicomJson, pick, textOf } from '../dicom/dicomJson.js'
 import { reason } from '../dicom/reasons.js'
 import type { Queryable, Transaction } from '../platform/database.js'
+import { toJsonb } from '../platform/jsonText.js'
 import type { BlobKey } from './blobStore.js'
 
 export interface InstanceToIndex {
@@ -78,7 +79,7 @@ export async function indexInstances(
   const rows = batch.map((instance, ordinal) => toRow(instance, ordinal, studies, series))
   const { rows: outcomes } = await db.query<{ ordinal: number; outcome: string; stored_blob_key: BlobKey }>(
     'select * from index_instances($1, $2, $3)',
-    [json(rows), batch.map(instance => json(instance.header)), quietSeconds ?? null],
+    [toJsonb(rows), batch.map(instance => toJsonb(instance.header)), quietSeconds ?? null],
   )
   const byOrdinal = new Map(outcomes.map(row => [row.ordinal, row]))
   return batch.map((_, ordinal): IndexOutcome => {
@@ -119,7 +120,7 @@ export async function replaceInstance(
       instance.blobKey,
       instance.byteLength,
       instance.crc32,
-      json(instance.header),
+      toJsonb(instance.header),
       instance.transferSyntaxUid,
       instance.warning ?? null,
     ],
@@ -185,11 +186,4 @@ function searchableName(header: DicomJson): string | undefined {
   const name = header['00100010']?.Value?.[0]
   if (typeof name !== 'object' || name === null) return undefined
   return Object.values(name).join('=')
-}
-
-/** PostgreSQL's jsonb holds neither U+0000 nor a lone surrogate; both become U+FFFD. */
-function json(value: object): string {
-  const text = JSON.stringify(value)
-  if (!text.includes('\\u0000') && !text.includes('\\ud')) return text
-  return JSON.stringify(value, (_, v) => (typeof v === 'string' ? v.replaceAll('\0', '\ufffd').toWellFormed() : v))
 }

@@ -4,10 +4,10 @@ import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { request } from 'undici'
-import { checkHealth } from '../analysis/providers/health.js'
+import { checkEcho, checkHealth } from '../analysis/providers/health.js'
 import { echo, peerOf } from '../dimse/scu.js'
 import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
-import type { ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
+import type { DimsePeer, ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
 import { resolveSecret } from '../platform/secret.js'
 import { loadSettings, type Settings } from '../platform/settings.js'
 
@@ -109,7 +109,10 @@ async function checkDimsePort({ dimse, http }: Settings): Promise<Finding> {
   const name = `DIMSE port ${dimse.port} of ${host}`
   const problem = await whyPortCannotBeUsed(host, dimse.port)
   if (!problem) return { name: `${name} is free` }
-  const { aeTitle, port } = dimse
+  const { aeTitle, port, tls } = dimse
+  // By TLS ours may ask for a certificate that we have not: that the service is there has to do.
+  if (tls && (await isRadbridge(`http://${http.host}:${http.port}`)))
+    return { name: `${name}: Radbridge is running, and takes associations by TLS` }
   try {
     await echo({ aeTitle, host, port, callingAeTitle: 'DOCTOR', timeoutSeconds: 3 })
     return { name: `${name}: ${aeTitle} answers C-ECHO there` }
@@ -186,30 +189,20 @@ function secretsOf(provider: RemoteProviderSettings): (string | undefined)[] {
     : [provider.apiKey, provider.tls?.key]
 }
 
+const echoAs = ({ dimse }: Settings, peer: DimsePeer) => echo({ ...peerOf(peer, dimse.aeTitle), timeoutSeconds: 10 })
+
 async function checkProvider(provider: ProviderSettings, settings: Settings): Promise<Finding> {
   const name = `provider ${provider.name}`
   if (provider.kind === 'reference') return { name: `${name}: embedded` }
-  const health = await checkHealth(provider, peer =>
-    echo({ ...peerOf(peer, settings.dimse.aeTitle), timeoutSeconds: 10 }),
-  )
+  const health = await checkHealth(provider, peer => echoAs(settings, peer))
   return 'problem' in health ? { name, ...health } : { name: `${name} ${health.says}` }
 }
 
 async function checkDestination(destination: Destination, settings: Settings): Promise<Finding> {
   const name = `destination ${destination.name}`
   if ('dimse' in destination) {
-    const { dimse } = destination
-    try {
-      await echo({ ...peerOf(dimse, settings.dimse.aeTitle), timeoutSeconds: 10 })
-      return { name: `${name} answers C-ECHO` }
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException
-      return {
-        name,
-        problem: code ? `cannot be reached (${code})` : message,
-        fix: 'Check host, port and both AE titles here, and that the PACS knows ours.',
-      }
-    }
+    const health = await checkEcho(destination.dimse, peer => echoAs(settings, peer))
+    return 'problem' in health ? { name, ...health } : { name: `${name} ${health.says}` }
   }
   if ('folder' in destination) {
     try {

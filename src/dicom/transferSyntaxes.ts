@@ -83,4 +83,5 @@ export function findTransferSyntax(uid: string): TransferSyntax | undefined {
   return byUid.get(uid)
 }
 
+export const implicitVrLittleEndian = base
 export const explicitVrLittleEndian = `${base}.1`

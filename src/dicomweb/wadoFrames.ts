@@ -3,14 +3,13 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Request, Response } from 'express'
 import { findInstances, type StoredInstance } from '../archive/index.js'
-import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
+import { explicitVrLittleEndian, findTransferSyntax } from '../dicom/transferSyntaxes.js'
 import { type FrameSource, openFrames } from '../pixels/frames.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { type MediaType, parseAccept } from './mediaType.js'
 import { sendProblem } from './problem.js'
 import { ignoreHangUp, type WadoOptions } from './wado.js'
 
-const explicitVrLittleEndian = '1.2.840.10008.1.2.1'
 const octets = 'application/octet-stream'
 /** Media types of code streams (PS3.18 table 8.7.3-5). */
 const streamTypes: readonly [RegExp, string][] = [

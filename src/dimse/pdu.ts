@@ -15,7 +15,10 @@ export const pduType = {
 export const maxAssociateLength = 1024 * 1024
 /** Longest P-DATA that we ask for. */
 const ownMaxLength = 256 * 1024
-const applicationContext = '1.2.840.10008.3.1.1.1'
+/** DICOM Application Context Name (PS3.7 A.2.1). */
+export const applicationContext = '1.2.840.10008.3.1.1.1'
+/** Verification SOP Class (PS3.4 A.4). */
+export const verification = '1.2.840.10008.1.1'
 const implementationVersion = 'RADBRIDGE'
 
 export interface ProposedContext {

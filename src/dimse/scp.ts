@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
+import { explicitVrLittleEndian, findTransferSyntax, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { isValidUid } from '../dicom/uid.js'
 import type { Ingest } from '../ingest/index.js'
 import { errorContext, type Log } from '../platform/log.js'
@@ -12,6 +12,7 @@ import {
   type AnsweredContext,
   type AssociateRequest,
   abort,
+  applicationContext,
   associateAccept,
   associateReject,
   contextResult,
@@ -21,6 +22,7 @@ import {
   pduType,
   readAssociateRequest,
   rejection,
+  verification,
 } from './pdu.js'
 
 export interface ScpOptions {
@@ -44,10 +46,6 @@ export interface Scp {
   stop(): Promise<void>
 }
 
-const verification = '1.2.840.10008.1.1'
-const implicitVrLittleEndian = '1.2.840.10008.1.2'
-const explicitVrLittleEndian = '1.2.840.10008.1.2.1'
-const applicationContext = '1.2.840.10008.3.1.1.1'
 const artimMilliseconds = 30_000
 const stopMilliseconds = 5000
 

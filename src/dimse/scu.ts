@@ -7,7 +7,7 @@ import { parseDataSet } from '../dicom/part10.js'
 import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { reason } from '../dicom/reasons.js'
 import { rewriteDataSet } from '../dicom/rewrite.js'
-import { explicitVrLittleEndian, findTransferSyntax } from '../dicom/transferSyntaxes.js'
+import { explicitVrLittleEndian, findTransferSyntax, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import type { DimsePeer } from '../platform/providerSettings.js'
 import { readTls, type Tls } from '../platform/secret.js'
 import { ByteReader, ConnectionEnded } from './byteReader.js'
@@ -22,6 +22,7 @@ import {
   readAssociateAccept,
   rejectionInWords,
   releaseRequest,
+  verification,
 } from './pdu.js'
 
 /** A remote application entity, and who we are to it. */
@@ -43,8 +44,6 @@ export function peerOf({ tls, callingAeTitle, ...peer }: DimsePeer, ownAeTitle: 
 /** The peer refuses what was asked for, and would again. */
 class Refused extends Error {}
 
-const verification = '1.2.840.10008.1.1'
-const implicitVrLittleEndian = '1.2.840.10008.1.2'
 const hasDataSet = 0x0001
 const smallestFragment = 1024
 const longestFragment = 128 * 1024

@@ -36,7 +36,7 @@ export async function analyze(
   const toRun = rows[0]!
   const { provider: name } = toRun
   await database.query(
-    `update analysis set started_at = now() where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+    `update analysis set started_at = now(), progress = null where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
     [study, revision],
   )
   const route = context.endpoints.routes.find(entry => entry.name === toRun.route)

@@ -1,6 +1,6 @@
 import { ProviderProblem } from '../analysis/provider.js'
 import type { DicomTransport } from '../analysis/providers/dicom/index.js'
-import { type Answer, answersSince, type BlobStore } from '../archive/index.js'
+import { type Answer, answersSince, type BlobStore, countAnswers } from '../archive/index.js'
 import type { Deliverer } from '../delivery/index.js'
 import { sopClass } from '../dicom/sopClasses.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
@@ -21,10 +21,9 @@ export function dicomTransport(
       const { rows } = await database.query<{ now: Date }>('select clock_timestamp() now')
       return rows[0]!.now
     },
-    async answers(studyInstanceUid, since) {
-      const { answers, quietFor } = await answersSince(database, answersFrom, studyInstanceUid, since)
-      return { count: answers.length, quietFor, read: () => readAnswers(answers, blobs) }
-    },
+    count: (studyInstanceUid, since) => countAnswers(database, answersFrom, studyInstanceUid, since),
+    read: async (studyInstanceUid, since) =>
+      readAnswers(await answersSince(database, answersFrom, studyInstanceUid, since), blobs),
     close: () => client.close(),
   }
 }

@@ -46,11 +46,16 @@ export function progressOf(study: string, revision: number, { database }: Pipeli
     if (now - last < progressMilliseconds && done < of) return
     last = now
     database
-      .query(`update analysis set progress = $3 where study_instance_uid = $1 and revision = $2 and arm = 'primary'`, [
-        study,
-        revision,
-        { done, of, findings },
-      ])
+      .query(
+        `update analysis set progress = $3
+          where study_instance_uid = $1 and revision = $2 and arm = 'primary' and coalesce((progress ->> 'done')::int, 0) <= $4`,
+        [
+          study,
+          revision,
+          { done, of, findings },
+          done, // these updates run side by side: an earlier one must not win
+        ],
+      )
       .catch(error => log.warn('progress could not be noted', { error: String(error.message) }))
   }
 }

@@ -1,11 +1,10 @@
 import { encode } from 'fast-png'
-import { textOf } from '../dicom/dicomJson.js'
 import { encodeJpeg } from './codecs/jpegEncoder.js'
 import { decodeFrame } from './decodeFrame.js'
 import type { FrameSource } from './frames.js'
-import { type Window, windowOf } from './greyLevels.js'
+import type { Window } from './greyLevels.js'
 import { rescaleOf } from './rescale.js'
-import { fittingSize, viewOf } from './view.js'
+import { fittingSize, viewable, viewOf } from './view.js'
 
 /** How a frame is shown (PS3.18 8.3.5). */
 export interface Rendering {
@@ -22,20 +21,11 @@ export interface Rendering {
 export async function renderFrame(source: FrameSource, frame: number, rendering: Rendering): Promise<Uint8Array> {
   const { json } = source.header
   const { rows, columns } = source.image
-  const { samples, photometric, bitsStored, signed } = await decodeFrame(source, frame, {})
-  const { viewport = { rows, columns } } = rendering
+  const image = { rows, columns, rescale: rescaleOf(json, frame) }
+  const decoded = await decodeFrame(source, frame, {})
+  const { viewport = { rows, columns }, window } = rendering
   const view = viewOf(
-    {
-      rows,
-      columns,
-      samples,
-      photometric,
-      bitsStored,
-      signed,
-      rescale: rescaleOf(json, frame),
-      window: rendering.window ?? windowOf(json, frame),
-      inverted: textOf(json, '00280004') === 'MONOCHROME1',
-    },
+    viewable(image, decoded, json, frame, window),
     fittingSize(rows, columns, viewport.rows, viewport.columns),
   )
   return rendering.type === 'image/png' ? encode(view) : encodeJpeg(view, rendering.quality)

@@ -1,4 +1,5 @@
-import { greyLevels, type Window } from './greyLevels.js'
+import { type DicomJson, textOf } from '../dicom/dicomJson.js'
+import { greyLevels, type Window, windowOf } from './greyLevels.js'
 import type { Samples } from './imageDescription.js'
 import { resampled } from './resample.js'
 
@@ -6,13 +7,42 @@ import { resampled } from './resample.js'
 export interface ViewableImage {
   rows: number
   columns: number
+  /** MONOCHROME2 or RGB, colour by pixel. */
   samples: Samples
   photometric: string
   bitsStored: number
   signed: boolean
   rescale: { slope: number; intercept: number }
+  /** Undefined where the image has none. */
   window: Window | undefined
+  /** High values are shown dark: the window is that of the stored image, and that was MONOCHROME1. */
   inverted: boolean
+}
+
+/** @param frame of the header, from 0 @param window in the place of the image's own */
+export function viewable(
+  { rows, columns, rescale }: Pick<ViewableImage, 'rows' | 'columns' | 'rescale'>,
+  {
+    samples,
+    photometric,
+    bitsStored,
+    signed,
+  }: Pick<ViewableImage, 'samples' | 'photometric' | 'bitsStored' | 'signed'>,
+  header: DicomJson,
+  frame: number,
+  window?: Window,
+): ViewableImage {
+  return {
+    rows,
+    columns,
+    samples,
+    photometric,
+    bitsStored,
+    signed,
+    rescale: { slope: rescale.slope, intercept: rescale.intercept },
+    window: window ?? windowOf(header, frame),
+    inverted: textOf(header, '00280004') === 'MONOCHROME1',
+  }
 }
 
 /** Eight bits of each sample. */

@@ -1,6 +1,6 @@
 import type { NormalizedImage } from '../analysis/normalizedStudy.js'
-import { textOf } from '../dicom/dicomJson.js'
-import { greyLevels, windowOf } from '../pixels/greyLevels.js'
+import { greyLevels } from '../pixels/greyLevels.js'
+import { type ViewableImage, viewable } from '../pixels/view.js'
 import { drawText, glyphHeight, glyphWidth } from './bitmapFont.js'
 
 export interface KeyImage {
@@ -28,31 +28,11 @@ interface ImagePicture {
   legend: readonly string[]
 }
 
-interface DrawnImage {
-  rows: number
-  columns: number
-  samples: ArrayLike<number>
-  photometric: string
-  rescale: { slope: number; intercept: number }
-  /** Undefined where the image has none. */
-  window: { center: number; width: number } | undefined
-  /** High values are shown dark: the window is that of the stored image, and that was MONOCHROME1. */
-  inverted: boolean
-}
+type DrawnImage = Omit<ViewableImage, 'bitsStored' | 'signed'>
 
 /** Decodes an image for drawing. */
 export async function imageToDraw(image: NormalizedImage): Promise<DrawnImage> {
-  const { rows, columns, rescale, header, frame } = image
-  const { samples, photometric } = await image.pixels()
-  return {
-    rows,
-    columns,
-    samples,
-    photometric,
-    rescale,
-    window: windowOf(header, frame - 1),
-    inverted: textOf(header, '00280004') === 'MONOCHROME1',
-  }
+  return viewable(image, await image.pixels(), image.header, image.frame - 1)
 }
 
 const outlineColour = [255, 176, 0] as const

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { z } from 'zod'
-import { type Prepare, startPreparation } from '../../src/analysis/calling/preparation.js'
+import { startPreparation } from '../../src/analysis/calling/preparation.js'
 import { findingsSchema } from '../../src/analysis/findingsSchema.js'
 import type { NormalizedImage, NormalizedStudy } from '../../src/analysis/normalizedStudy.js'
 import { misplaced } from '../../src/analysis/placement.js'
@@ -17,7 +17,7 @@ import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.j
 /** What every client of a remote provider does, whatever it speaks. */
 let base: Awaited<ReturnType<typeof startTestDatabase>>
 let fake: FakeProvider
-let preparation: { prepare: Prepare; close(): Promise<void> }
+let preparation: ReturnType<typeof startPreparation>
 beforeAll(async () => {
   base = await startTestDatabase()
   fake = await startFakeProvider()
@@ -66,7 +66,7 @@ function client(yaml: string, more = '', maxRetries = 12): Provider {
     'endpoints.yaml',
   )
   const settings = list[0] as HttpProviderSettings
-  const parts = { database: base.database, prepare: preparation.prepare, pseudonymKey: 'a key' }
+  const parts = { database: base.database, ...preparation, pseudonymKey: 'a key' }
   const provider = createHttpProvider(settings, parts)
   opened.push(provider)
   return provider
@@ -137,6 +137,17 @@ describe.each(Object.entries(kinds))('%s', (_, { yaml, byImage }) => {
     expect(misplaced(findings, () => header)).toBeUndefined()
     expect(findings.algorithm.version).toContain('7.1')
     expect(usage!.units).toBeGreaterThan(0)
+  })
+
+  test('text that a database cannot hold is mended where it comes in', async () => {
+    if (!byImage) return
+    await fake.behave({ findings: [{ label: 'odd\0\ud800', box: [1, 1, 4, 4] }] })
+    const { findings } = await open().analyze(studyOf(1), signal)
+    const { rows } = await base.database.query('select $1::jsonb #>> $2 as meaning', [
+      JSON.stringify(findings),
+      ['items', '0', 'type', 'meaning'],
+    ])
+    expect(rows[0].meaning).toBe('odd\ufffd\ufffd')
   })
 
   test('nothing found is said of all that was looked for', async () => {

@@ -77,7 +77,6 @@ function implausible(result: ImageResult, { rows, columns }: NormalizedImage): s
     return `a heat map of ${map.columns} columns and ${map.rows} rows is not of the size of its image, ${columns} and ${rows}`
   const bytes = Buffer.from(map.values, 'base64')
   if (bytes.length !== rows * columns * 4) return `a heat map has ${bytes.length} bytes, not ${rows * columns * 4}`
-  for (let at = 0; at < bytes.length; at += 4)
-    if (!Number.isFinite(bytes.readFloatLE(at))) return 'a heat map holds what is no number'
-  return undefined
+  const values = new Float32Array(new Uint8Array(bytes).buffer) // aligned; every machine that runs Node.js here is little endian
+  return values.every(Number.isFinite) ? undefined : 'a heat map holds what is no number'
 }

@@ -1,14 +1,16 @@
 import { Piscina } from 'piscina'
-import { textOf } from '../../dicom/dicomJson.js'
-import { type Window, windowOf } from '../../pixels/greyLevels.js'
+import type { Window } from '../../pixels/greyLevels.js'
+import { viewable } from '../../pixels/view.js'
 import { compiledModule } from '../../platform/compiledModule.js'
 import type { ImagePixels, NormalizedImage } from '../normalizedStudy.js'
 import type { ImageData, ImageTask } from './prepareImage.js'
 
 export type Prepare = (task: ImageTask) => Promise<Uint8Array>
+/** Has a worker module do something with plain data. @param module path of the compiled one */
+export type InThread = <T>(module: string, task: unknown) => Promise<T>
 
-/** Makes images into what providers take, in threads that end when there is nothing to do. */
-export function startPreparation(threads: number): { prepare: Prepare; close(): Promise<void> } {
+/** Makes images into what providers take, and reads what is long to read, in threads that end when there is nothing to do. */
+export function startPreparation(threads: number): { prepare: Prepare; inThread: InThread; close(): Promise<void> } {
   const pool = new Piscina({
     filename: compiledModule(import.meta.url, './prepareWorker.js'),
     minThreads: 0,
@@ -18,25 +20,12 @@ export function startPreparation(threads: number): { prepare: Prepare; close(): 
   return {
     // The samples are the task's alone: they change threads without being copied.
     prepare: task => pool.run(task, { transferList: [task.image.samples.buffer as ArrayBuffer] }),
+    inThread: (module, task) => pool.run(task, { filename: module }),
     close: () => pool.destroy(),
   }
 }
 
-/** @param window instead of the image's own */
-export function imageData(
-  { rows, columns, rescale, header, frame }: NormalizedImage,
-  { samples, photometric, bitsStored, signed }: ImagePixels,
-  window: Window | undefined = windowOf(header, frame - 1),
-): ImageData {
-  return {
-    rows,
-    columns,
-    samples,
-    photometric,
-    bitsStored,
-    signed,
-    rescale: { slope: rescale.slope, intercept: rescale.intercept },
-    window,
-    inverted: textOf(header, '00280004') === 'MONOCHROME1',
-  }
+/** An image as plain data. @param window instead of the image's own */
+export function imageData(image: NormalizedImage, pixels: ImagePixels, window?: Window): ImageData {
+  return viewable(image, pixels, image.header, image.frame - 1, window)
 }

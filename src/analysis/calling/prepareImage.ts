@@ -46,7 +46,8 @@ export function prepareImage(task: ImageTask): Uint8Array {
     case 'tensor': {
       const { image, input, patches } = task
       if (!patches) return new Uint8Array(tensor(image, input).buffer)
-      const parts = patches.map(origin => tensor(patch(image, origin, input), input))
+      const outside = lowestOf(image)
+      const parts = patches.map(origin => tensor(patch(image, origin, input, outside), input))
       const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
       for (const [i, part] of parts.entries()) whole.set(part, i * part.length)
       return new Uint8Array(whole.buffer)
@@ -81,10 +82,10 @@ function tensor(image: ImageData, input: TensorInput): Float32Array {
   return out
 }
 
-/** A part of an image in its own resolution; beyond its edges lies the lowest of its values. */
-function patch(image: ImageData, origin: Origin, { rows, columns }: TensorInput): ImageData {
+/** A part of an image in its own resolution. @param outside sample of what lies beyond its edges */
+function patch(image: ImageData, origin: Origin, { rows, columns }: TensorInput, outside: number): ImageData {
   const channels = image.photometric === 'RGB' ? 3 : 1
-  const samples = new Float32Array(rows * columns * channels).fill(lowestOf(image))
+  const samples = new Float32Array(rows * columns * channels).fill(outside)
   const width = Math.min(columns, image.columns - origin.column) * channels
   for (let row = 0; row < Math.min(rows, image.rows - origin.row); row++) {
     const from = ((origin.row + row) * image.columns + origin.column) * channels
@@ -93,6 +94,7 @@ function patch(image: ImageData, origin: Origin, { rows, columns }: TensorInput)
   return { ...image, rows, columns, samples }
 }
 
+/** The sample of the lowest modality value. */
 function lowestOf({ samples, rescale }: ImageData): number {
   let lowest = Number.POSITIVE_INFINITY
   for (const sample of samples)

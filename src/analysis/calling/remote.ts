@@ -1,12 +1,13 @@
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
 import { PixelProblem } from '../../pixels/imageDescription.js'
 import type { Queryable } from '../../platform/database.js'
+import { parseJsonText } from '../../platform/jsonText.js'
 import { retryAfterSeconds } from '../../platform/retryAfter.js'
 import type { Tls } from '../../platform/secret.js'
 import { ProviderProblem } from '../provider.js'
 import { RequestFailed } from './askForAll.js'
 import { Gate, GateClosed } from './gate.js'
-import type { Prepare } from './preparation.js'
+import type { InThread, Prepare } from './preparation.js'
 
 /** What all providers that are called by HTTP have in common. */
 export interface RemoteSettings {
@@ -31,6 +32,7 @@ export interface RemoteSettings {
 export interface RemoteParts {
   database: Queryable
   prepare: Prepare
+  inThread: InThread
 }
 
 export interface Call {
@@ -168,7 +170,7 @@ async function readAnswer(body: AsyncIterable<Buffer>): Promise<Buffer> {
 /** @throws RequestFailed if it is none */
 export function parseJson({ bytes }: Answer): unknown {
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return parseJsonText(bytes.toString('utf8'))
   } catch {
     throw new RequestFailed('the answer is no JSON', 0, 'wrong')
   }

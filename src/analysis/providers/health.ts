@@ -44,7 +44,8 @@ export async function checkHealth(
   }
 }
 
-async function checkEcho(peer: DimsePeer, echo: (peer: DimsePeer) => Promise<void>): Promise<Health> {
+/** Asks an application entity by C-ECHO. */
+export async function checkEcho(peer: DimsePeer, echo: (peer: DimsePeer) => Promise<void>): Promise<Health> {
   try {
     await echo(peer)
     return { says: 'answers C-ECHO' }
@@ -52,7 +53,7 @@ async function checkEcho(peer: DimsePeer, echo: (peer: DimsePeer) => Promise<voi
     const { code, message } = error as NodeJS.ErrnoException
     return {
       problem: code ? `cannot be reached (${code})` : message,
-      fix: 'Check host, port and both AE titles here, and that the product knows ours.',
+      fix: 'Check host, port and both AE titles here, and that it knows ours.',
     }
   }
 }

@@ -20,11 +20,10 @@ export interface DicomTransport {
   send(object: StudyObject): Promise<{ outcome: 'delivered' | 'failed' | 'refused'; detail: string }>
   /** Time by the clock that answers are dated with. */
   now(): Promise<Date>
-  /** What the provider answered about a study, by the UID that it knows, since then; `quietFor`: seconds since the last object came. */
-  answers(
-    studyInstanceUid: string,
-    since: Date,
-  ): Promise<{ count: number; quietFor: number; read(): Promise<Findings | undefined> }>
+  /** How many objects the provider answered about a study, by the UID that it knows, since then; `quietFor`: seconds since the last one came. */
+  count(studyInstanceUid: string, since: Date): Promise<{ count: number; quietFor: number }>
+  /** What they say; undefined while no report is among them. @throws ProviderProblem */
+  read(studyInstanceUid: string, since: Date): Promise<Findings | undefined>
   close(): Promise<void>
 }
 
@@ -61,10 +60,12 @@ async function analyze(
     sentAs = object.studyInstanceUid
     onProgress?.({ done: ++done, of, findings: 0 })
   }
-  for (;;) {
-    const { count, quietFor, read } = await transport.answers(sentAs, since)
-    if (count > 0 && quietFor >= settings.quietSeconds) {
-      const findings = await read()
+  for (let looked = 0; ; ) {
+    const { count, quietFor } = await transport.count(sentAs, since)
+    // Objects are read when something has come since they were last.
+    if (count > looked && quietFor >= settings.quietSeconds) {
+      looked = count
+      const findings = await transport.read(sentAs, since)
       if (findings) {
         const known = deidentify ? reidentified(findings, images, deidentify.key) : findings
         return { findings: known, usage: { requests: done, units: done } }

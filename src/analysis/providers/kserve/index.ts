@@ -1,18 +1,18 @@
+import { compiledModule } from '../../../platform/compiledModule.js'
 import {
   analyzeImages,
   type ImageAnalysisSettings,
   type ImageAnswers,
   type SentImage,
 } from '../../calling/analyzeImages.js'
-import type { Rejected } from '../../calling/askForAll.js'
+import { type Rejected, RequestFailed } from '../../calling/askForAll.js'
 import { type ImageResult, plausible } from '../../calling/found.js'
-import { imageData, type Prepare } from '../../calling/preparation.js'
+import { imageData } from '../../calling/preparation.js'
 import { patchOrigins, type TensorInput } from '../../calling/prepareImage.js'
 import { Remote, type RemoteParts, type RemoteSettings } from '../../calling/remote.js'
 import type { Provider } from '../../provider.js'
-import { mergePatches } from './mergePatches.js'
-import { findingsOfOutputs, type OutputRule } from './outputs.js'
-import { readTensors } from './tensors.js'
+import type { OutputRule } from './outputs.js'
+import type { AnswerToRead, ReadAnswer } from './readAnswer.js'
 
 export interface KserveSettings extends RemoteSettings, ImageAnalysisSettings {
   model: string
@@ -24,8 +24,8 @@ export interface KserveSettings extends RemoteSettings, ImageAnalysisSettings {
 }
 
 /** A client of the Open Inference Protocol, version 2, over HTTP with binary tensors (KServe, Triton): images as a batch, outputs as the configuration reads them. */
-export function kserveProvider(settings: KserveSettings, { database, prepare }: RemoteParts): Provider {
-  const remote = new Remote(settings, database)
+export function kserveProvider(settings: KserveSettings, parts: RemoteParts): Provider {
+  const remote = new Remote(settings, parts.database)
   return {
     name: settings.name,
     ready: () => remote.refuseWhileAway(),
@@ -34,7 +34,7 @@ export function kserveProvider(settings: KserveSettings, { database, prepare }: 
         study,
         { ...settings, chunk: settings.patches ? 1 : settings.chunk },
         { signal, onProgress },
-        (indices, sent) => ask(indices, sent, settings, remote, prepare, signal),
+        (indices, sent) => ask(indices, sent, settings, remote, parts, signal),
       ),
     close: () => remote.close(),
   }
@@ -45,7 +45,7 @@ async function ask(
   sent: readonly SentImage[],
   settings: KserveSettings,
   remote: Remote,
-  prepare: Prepare,
+  { prepare, inThread }: RemoteParts,
   signal: AbortSignal,
 ): Promise<ImageAnswers> {
   const { model, modelVersion, input, outputs } = settings
@@ -89,28 +89,21 @@ async function ask(
     signal,
     unitsOf: () => batch,
   })
-  const { version, tensors: answered } = readTensors(answer)
-  const results = new Map<number, ImageResult | Rejected>()
-  let first = 0
-  for (const [n, index] of indices.entries()) {
-    const image = images[n]!
-    const origins = patches[n]
-    const result = origins
-      ? mergePatches(
-          origins.map((origin, k) => ({
-            origin,
-            result: findingsOfOutputs(outputs, answered, first + k, batch, input, input),
-          })),
-          image,
-        )
-      : findingsOfOutputs(outputs, answered, first, batch, input, image)
-    first += origins?.length ?? 1
-    results.set(index, plausible(result, image))
-  }
+  const read = await inThread<ReadAnswer>(compiledModule(import.meta.url, './readWorker.js'), {
+    bytes: answer.bytes,
+    jsonLength: Number(answer.headers['inference-header-content-length'] ?? answer.bytes.length),
+    rules: outputs,
+    input: { rows, columns },
+    images: images.map((image, n) => ({ rows: image.rows, columns: image.columns, patches: patches[n] })),
+  } satisfies AnswerToRead)
+  if ('wrong' in read) throw new RequestFailed(read.wrong, 0, 'wrong')
+  const results = new Map<number, ImageResult | Rejected>(
+    indices.map((index, n) => [index, plausible(read.results[n]!, images[n]!)]),
+  )
   return {
     model: {
       name: model,
-      version: version ?? modelVersion ?? 'unknown',
+      version: read.version ?? modelVersion ?? 'unknown',
       manufacturer: settings.name,
       parameters: parametersOf(settings),
     },

@@ -68,7 +68,7 @@ export function findingsOfOutputs(
 function partOf({ shape, data }: Tensor, n: number): Tensor {
   const rest = shape.slice(1)
   const size = rest.reduce((product, side) => product * side, 1)
-  return { shape: rest, data: Array.prototype.slice.call(data, n * size, (n + 1) * size) }
+  return { shape: rest, data: data.subarray(n * size, (n + 1) * size) }
 }
 
 function scores(rule: Extract<OutputRule, { kind: 'scores' }>, { data }: Tensor): Found[] {

@@ -1,10 +1,10 @@
+import { parseJsonText } from '../../../platform/jsonText.js'
 import { RequestFailed } from '../../calling/askForAll.js'
-import { type Answer, parseJson } from '../../calling/remote.js'
 
 /** A tensor of an answer, as numbers. */
 export interface Tensor {
   shape: readonly number[]
-  data: ArrayLike<number>
+  data: Float64Array
 }
 
 const readers: Readonly<Record<string, { bytes: number; read(view: DataView, at: number): number }>> = {
@@ -48,16 +48,15 @@ interface OutputHeader {
  * Inference-Header-Content-Length).
  * @throws RequestFailed
  */
-export function readTensors(answer: Answer): { version: string | undefined; tensors: Map<string, Tensor> } {
-  const length = Number(answer.headers['inference-header-content-length'] ?? answer.bytes.length)
-  if (!(length <= answer.bytes.length)) throw wrong('its JSON is longer than the answer')
-  const json = parseJson({ ...answer, bytes: answer.bytes.subarray(0, length) }) as {
-    model_version?: unknown
-    outputs?: unknown
-  } | null
+export function readTensors(
+  bytes: Uint8Array,
+  jsonLength: number,
+): { version: string | undefined; tensors: Map<string, Tensor> } {
+  if (!(jsonLength <= bytes.length)) throw wrong('its JSON is longer than the answer')
+  const json = jsonOf(bytes.subarray(0, jsonLength)) as { model_version?: unknown; outputs?: unknown } | null
   if (!Array.isArray(json?.outputs)) throw wrong('it has no outputs')
   const tensors = new Map<string, Tensor>()
-  let at = length
+  let at = jsonLength
   for (const output of json.outputs as OutputHeader[]) {
     const { name, datatype, shape } = output
     const reader = readers[String(datatype)]
@@ -66,24 +65,33 @@ export function readTensors(answer: Answer): { version: string | undefined; tens
       throw wrong(`the shape of ${name} is no list of sizes`)
     const count = shape.reduce((product: number, size: number) => product * size, 1)
     const size = output.parameters?.binary_data_size
-    let data: ArrayLike<number>
+    let data: Float64Array
     if (typeof size === 'number') {
-      if (size !== count * reader.bytes || at + size > answer.bytes.length)
+      if (size !== count * reader.bytes || at + size > bytes.length)
         throw wrong(`${name} has ${size} bytes, its shape asks for ${count * reader.bytes}`)
-      const view = new DataView(answer.bytes.buffer, answer.bytes.byteOffset + at, size)
-      data = Float64Array.from({ length: count }, (_, i) => reader.read(view, i * reader.bytes))
+      const view = new DataView(bytes.buffer, bytes.byteOffset + at, size)
+      data = new Float64Array(count)
+      for (let i = 0; i < count; i++) data[i] = reader.read(view, i * reader.bytes)
       at += size
     } else {
       const list = Array.isArray(output.data) ? output.data.flat(Number.POSITIVE_INFINITY) : []
       if (list.length !== count || !list.every(value => typeof value === 'number' || typeof value === 'boolean'))
         throw wrong(`${name} has ${list.length} numbers, its shape asks for ${count}`)
-      data = list.map(Number)
+      data = Float64Array.from(list.map(Number))
     }
     for (let i = 0; i < count; i++) if (!Number.isFinite(data[i])) throw wrong(`${name} holds what is no number`)
     tensors.set(name, { shape: shape as number[], data })
   }
   const version = json.model_version
   return { version: version === undefined || version === null ? undefined : String(version), tensors }
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  try {
+    return parseJsonText(new TextDecoder().decode(bytes))
+  } catch {
+    throw new RequestFailed('the answer is no JSON', 0, 'wrong')
+  }
 }
 
 export function wrong(what: string): RequestFailed {

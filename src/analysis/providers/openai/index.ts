@@ -1,4 +1,5 @@
 import { viewSize } from '../../../pixels/view.js'
+import { parseJsonText } from '../../../platform/jsonText.js'
 import {
   analyzeImages,
   type ImageAnalysisSettings,
@@ -10,6 +11,7 @@ import { type ImageResult, plausible } from '../../calling/found.js'
 import { imageData, type Prepare } from '../../calling/preparation.js'
 import { type Answer, parseJson, Remote, type RemoteParts, type RemoteSettings } from '../../calling/remote.js'
 import type { Provider } from '../../provider.js'
+import { placeAlongNormal } from '../../volumeGeometry.js'
 import { answerSchema, promptVersion, systemPrompt } from './prompt.js'
 import { completion, imageAnswer, modelAnswer } from './wire.js'
 
@@ -42,22 +44,17 @@ export function openAiProvider(settings: OpenAiSettings, { database, prepare }: 
   }
 }
 
-/** So many images of each series, evenly spaced, in their order. */
+/** So many images of each series, evenly spaced along its axis; images without a place keep their order. */
 function keyFrames(images: readonly SentImage[], frames: number): SentImage[] {
-  const series = new Map<unknown, SentImage[]>()
-  for (const entry of images) series.set(entry.series, [...(series.get(entry.series) ?? []), entry])
-  return [...series.values()].flatMap(list => {
+  const series = new Set(images.map(entry => entry.series))
+  return [...series].flatMap(one => {
+    const list = images.filter(entry => entry.series === one)
     if (list.length <= frames) return list
-    const ordered = [...list].sort((a, b) => placeAlongAxis(a) - placeAlongAxis(b))
-    return Array.from({ length: frames }, (_, i) => ordered[Math.floor(((i + 0.5) * ordered.length) / frames)]!)
+    const ordered = list
+      .map(entry => ({ entry, place: placeAlongNormal(entry.image) ?? 0 }))
+      .sort((a, b) => a.place - b.place)
+    return Array.from({ length: frames }, (_, i) => ordered[Math.floor(((i + 0.5) * ordered.length) / frames)]!.entry)
   })
-}
-
-/** Along the normal of the image; images without a place keep their order. */
-function placeAlongAxis({ image: { geometry } }: SentImage): number {
-  if (!geometry) return 0
-  const { position: p, rowDirection: r, columnDirection: c } = geometry
-  return p[0] * (r[1] * c[2] - r[2] * c[1]) + p[1] * (r[2] * c[0] - r[0] * c[2]) + p[2] * (r[0] * c[1] - r[1] * c[0])
 }
 
 async function ask(
@@ -135,7 +132,7 @@ function contentOf({ choices }: ReturnType<typeof parseCompletion>): unknown[] {
   if (message.refusal) throw new RequestFailed('the model refused to answer', 0, 'wrong')
   if (finish_reason === 'length') throw new RequestFailed('the answer was cut off at maxTokens', 0, 'too-large')
   try {
-    const parsed = modelAnswer.safeParse(JSON.parse(message.content ?? ''))
+    const parsed = modelAnswer.safeParse(parseJsonText(message.content ?? ''))
     if (parsed.success) return parsed.data.images
   } catch {
     // told below
