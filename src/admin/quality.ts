@@ -2,8 +2,8 @@ import type { Queryable } from '../platform/database.js'
 import type { Period } from './providerReport.js'
 import { type Share, shareOf } from './verdicts.js'
 
-/** How right a model was, by radiologists' verdicts, in one kind of study. */
-export interface QualityReport {
+/** What verdicts are told apart by. */
+interface Group {
   provider: string
   model: string
   version: string
@@ -11,6 +11,10 @@ export interface QualityReport {
   /** Who sent the study. */
   site: string
   arm: string
+}
+
+/** How right a model was, by radiologists' verdicts, in one kind of study. */
+export interface QualityReport extends Group {
   falsePositives: Share | null
   sensitivity: Share | null
   /**
@@ -20,13 +24,7 @@ export interface QualityReport {
   auc: { value: number; low: number; high: number; right: number; wrong: number } | null
 }
 
-interface Judged {
-  provider: string
-  model: string
-  version: string
-  modality: string
-  site: string
-  arm: string
+interface Judged extends Group {
   verdict: 'true-positive' | 'false-positive' | 'missed'
   probability: number | null
 }
@@ -48,7 +46,9 @@ export async function qualityReports(db: Queryable, { from, to }: Period): Promi
   const groups = new Map<string, Judged[]>()
   for (const row of rows) {
     const key = JSON.stringify([row.provider, row.model, row.version, row.modality, row.site, row.arm])
-    groups.set(key, [...(groups.get(key) ?? []), row])
+    const group = groups.get(key)
+    if (group) group.push(row)
+    else groups.set(key, [row])
   }
   return [...groups.values()].map(list => {
     const count = (verdict: Judged['verdict']) => list.filter(row => row.verdict === verdict).length

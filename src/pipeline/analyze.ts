@@ -80,7 +80,7 @@ async function run(
   await context.providers.get(name)?.ready?.()
   const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
   const onProgress = progressOf(study, revision, context, job.log)
-  const priors = route && analyzePriors(study, revision, route, name, context, onProgress, job.log)
+  const priors = route && analyzePriors({ study, revision, route, provider: name, onProgress, log: job.log }, context)
   const ownProgress = (progress: Progress) => onProgress(study, progress)
   try {
     const analysis = await whileWanted(study, revision, context, unwanted =>

@@ -24,47 +24,44 @@ interface PriorStudy {
 /** Of these earlier examinations one was analysed: told to those who watch. */
 export type OnProgress = (part: string, progress: Progress) => void
 
+/** An analysis that earlier examinations are wanted for. */
+interface Current {
+  study: string
+  revision: number
+  route: Route
+  provider: string
+  onProgress: OnProgress
+  log: Log
+}
+
 /**
  * Has earlier examinations of the patient analysed by the provider that analyses this one, so that they can be compared: those in the archive that it has not analysed, and
  * those that another archive has. The failure of one is told in the timeline and costs nothing else.
  */
-export async function analyzePriors(
-  study: string,
-  revision: number,
-  route: Route,
-  provider: string,
-  context: PipelineContext,
-  onProgress: OnProgress,
-  log: Log,
-): Promise<void> {
+export async function analyzePriors(current: Current, context: PipelineContext): Promise<void> {
+  const { study, revision, route, provider, log } = current
   const { priors } = route.analysis
   if (priors.max === 0 || (!priors.analyze && priors.from.length === 0)) return
   try {
-    await fetchMissing(study, revision, route, context, log)
+    await fetchMissing(current, context)
     const missing = await priorsWithoutAnalysis(context.database, study, priors, provider)
     let next = 0
     const lane = async () => {
-      for (let prior = missing[next++]; prior; prior = missing[next++])
-        await analyzePrior(study, revision, prior, route, provider, context, onProgress, log)
+      for (let prior = missing[next++]; prior; prior = missing[next++]) await analyzePrior(prior, current, context)
     }
     await Promise.all(Array.from({ length: studiesAtATime }, lane))
     // The oldest first: a lesion keeps the tracking UID that it got when it was first seen.
-    for (const prior of missing.toReversed()) await followPrior(prior, route, provider, context)
+    for (const prior of missing.toReversed()) await followPrior(prior, current, context)
   } catch (error) {
     log.error('earlier examinations could not be analysed', errorContext(error))
     await addEvent(context.database, study, revision, 'priors not analysed', { reason: (error as Error).message })
   }
 }
 
-async function fetchMissing(
-  study: string,
-  revision: number,
-  { analysis: { priors } }: Route,
-  context: PipelineContext,
-  log: Log,
-): Promise<void> {
-  const current = await findRevision(context.database, study, revision)
-  const attributes = current?.attributes ?? {}
+async function fetchMissing({ study, revision, route, log }: Current, context: PipelineContext): Promise<void> {
+  const { priors } = route.analysis
+  const found = await findRevision(context.database, study, revision)
+  const attributes = found?.attributes ?? {}
   const [patientId, date] = [textOf(attributes, '00100020'), textOf(attributes, '00080020')]
   const earliest = date && dateBefore(date, priors.within)
   if (!patientId || !earliest) return
@@ -126,17 +123,13 @@ async function priorsWithoutAnalysis(
 }
 
 async function analyzePrior(
-  study: string,
-  revision: number,
   prior: PriorStudy,
-  route: Route,
-  provider: string,
+  { study, revision, route, provider, onProgress, log }: Current,
   context: PipelineContext,
-  onProgress: OnProgress,
-  log: Log,
 ): Promise<void> {
   const { database } = context
   const settings = context.endpoints.providers.find(entry => entry.name === provider)
+  const begun = new Date()
   const finish = (
     status: string,
     findings: unknown,
@@ -163,7 +156,6 @@ async function analyzePrior(
         begun,
       ],
     )
-  const begun = new Date()
   try {
     await checkBudget(database, settings, log)
     const normalized = await normalizedStudy(prior.study, prior.revision, context, settings?.privateCreators)
@@ -189,8 +181,7 @@ const priorArm = (provider: string) => `prior:${provider}`
 /** Compares an earlier examination with the one before it. */
 async function followPrior(
   prior: PriorStudy,
-  route: Route,
-  provider: string,
+  { route, provider }: Current,
   { database }: PipelineContext,
 ): Promise<void> {
   const where = 'where study_instance_uid = $1 and revision = $2 and route = $3 and arm = $4'
