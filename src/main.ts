@@ -1,7 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import express, { type NextFunction, type Request, type Response } from 'express'
 import { schedule } from 'node-cron'
 import { type AdminToken, adminToken } from './admin/adminToken.js'
@@ -15,10 +17,20 @@ import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
 import { createDeliverer, StowClient } from './delivery/index.js'
 import { dicomwebRouter } from './dicomweb/index.js'
+import { echo } from './dimse/echo.js'
+import { peerOf } from './dimse/openAssociation.js'
 import { type Scp, startScp } from './dimse/scp.js'
-import { echo, peerOf, storeScu } from './dimse/scu.js'
+import { storeScu } from './dimse/storeScu.js'
 import { Ingest } from './ingest/index.js'
-import { dicomTransport, type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
+import {
+  associationServices,
+  dicomTransport,
+  expectedSource,
+  type PipelineContext,
+  pipelineTasks,
+  rearmSettling,
+} from './pipeline/index.js'
+import { type NativeObject, nativeObject } from './pixels/nativeObject.js'
 import { startPixelPool } from './pixels/pool.js'
 import { type Database, migrate, openDatabase } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
@@ -28,7 +40,7 @@ import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
-import type { ProviderSettings } from './platform/providerSettings.js'
+import type { DimsePeer, ProviderSettings } from './platform/providerSettings.js'
 import { readTls } from './platform/secret.js'
 import { type Settings, SettingsError } from './platform/settings.js'
 import { startDrawing } from './results/drawing.js'
@@ -171,10 +183,13 @@ async function pipelineContext(
   const pseudonymKey = await madeOnce(database, 'pseudonym key', randomBytes(32).toString('base64url'))
   const preparation = startPreparation(settings.analysis.workers)
   undo.push(() => preparation.close())
+  const scratch = await scratchFolder(settings.dataDirectory)
+  const decode = (path: string): Promise<NativeObject> => nativeObject(path, pixels, scratch)
+  const scuOf = (peer: DimsePeer) => storeScu(peerOf(peer, settings.dimse.aeTitle), { decode })
   const clientOf = (entry: ProviderSettings): Provider => {
     if (entry.kind === 'reference') return reference
     if (entry.kind === 'dicom') {
-      const client = entry.stow ? new StowClient(entry.stow) : storeScu(peerOf(entry.dimse!, settings.dimse.aeTitle))
+      const client = entry.stow ? new StowClient(entry.stow) : scuOf(entry.dimse!)
       return dicomProvider({ ...entry, pseudonymKey }, dicomTransport(entry, client, { database, blobs }))
     }
     return createHttpProvider(entry, { database, ...preparation, pseudonymKey })
@@ -187,7 +202,7 @@ async function pipelineContext(
   const deliverers = new Map(
     endpoints.destinations.map(destination => [
       destination.name,
-      createDeliverer(destination, ({ dimse }) => storeScu(peerOf(dimse, settings.dimse.aeTitle))),
+      createDeliverer(destination, ({ dimse }) => scuOf(dimse)),
     ]),
   )
   undo.push(async () => void (await Promise.all([...deliverers.values()].map(deliverer => deliverer.close()))))
@@ -203,12 +218,13 @@ async function pipelineContext(
       log,
       // Where archives are asked whether a study is whole, settling is looked at sooner.
       quietSeconds:
-        endpoints.completeness.ask.length > 0
+        endpoints.completeness.ask.length + endpoints.completeness.required.length > 0
           ? Math.min(settings.study.quietSeconds, endpoints.completeness.afterSeconds)
           : settings.study.quietSeconds,
       duplicatePolicy: settings.study.duplicatePolicy,
       maxInstanceBytes: settings.stow.maxInstanceBytes,
       minimumFreeBytes: settings.storage.minimumFreeBytes,
+      rules: new Map(endpoints.sources.flatMap(({ name, accept }) => (accept ? [[name, accept]] : []))),
       answeringSources: new Set(
         endpoints.providers.flatMap(entry => (entry.kind === 'dicom' ? [entry.answersFrom] : [])),
       ),
@@ -216,12 +232,22 @@ async function pipelineContext(
     endpoints,
     providers,
     deliverers,
+    decode,
+    aeTitle: settings.dimse.aeTitle,
     quietSeconds: settings.study.quietSeconds,
     deviceSerialNumber: await madeOnce(database, 'installation', randomUUID().slice(0, 8)),
     softwareVersion: packageVersion,
     pseudonymKey,
     log,
   }
+}
+
+/** For files that are made for one transfer. Nothing in it outlives the process. */
+async function scratchFolder(dataDirectory: string): Promise<string> {
+  const folder = join(dataDirectory, 'scratch')
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  return folder
 }
 
 /** A value of this installation: made once for each database, and from then on the same. */
@@ -288,18 +314,33 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
 /** C-STORE and C-ECHO, unless they are turned off. */
 async function listenForAssociations(
   settings: Settings,
-  { endpoints, ingest, log }: PipelineContext,
+  context: PipelineContext,
   undo: Undo,
 ): Promise<Scp | undefined> {
+  const { endpoints, ingest, database, log } = context
   const { port, aeTitle, maxAssociations, idleSeconds } = settings.dimse
   if (port === 0) return undefined
   const tls = settings.dimse.tls ? readTls(settings.dimse.tls) : undefined
   const host = settings.dimse.host ?? settings.http.host
-  const peers = endpoints.sources.flatMap(({ name, dimse }) => (dimse ? [{ name, ...dimse }] : []))
+  const peers = endpoints.sources.flatMap(({ name, dimse, accept }) =>
+    dimse ? [{ name, ...dimse, rules: accept }] : [],
+  )
   // With sources of which none is one of DIMSE nobody may associate.
   const allowed = endpoints.sources.length > 0 ? peers : undefined
   try {
-    const scp = await startScp({ host, port, aeTitle, peers: allowed, maxAssociations, idleSeconds, tls, ingest, log })
+    const scp = await startScp({
+      host,
+      port,
+      aeTitle,
+      peers: allowed,
+      maxAssociations,
+      idleSeconds,
+      tls,
+      ingest,
+      log,
+      operations: associationServices(context),
+      movedFor: study => expectedSource(database, study),
+    })
     undo.push(() => scp.stop())
     return scp
   } catch (error) {

@@ -2,6 +2,6 @@ export { type Answer, answersSince, countAnswers, keepAnswer } from './answers.j
 export { type BlobKey, BlobStore, type IncomingBlob } from './blobStore.js'
 export { type IndexOutcome, type InstanceToIndex, indexInstances, replaceInstance } from './indexInstances.js'
 export * from './instances.js'
-export { type QidoQuery, QueryProblem, searchInstances, searchSeries, searchStudies } from './search.js'
+export { type QidoQuery, QueryProblem, searchInstances, searchPatients, searchSeries, searchStudies } from './search.js'
 export * from './studies.js'
 export { sweepOrphans } from './sweepOrphans.js'

@@ -19,6 +19,9 @@ const columns = `sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid",
   series_instance_uid "seriesInstanceUid", transfer_syntax_uid "transferSyntaxUid", blob_key "blobKey",
   byte_length "byteLength", origin, header`
 
+/** Instance Number is text that somebody wrote. */
+const byNumber = `nullif(regexp_replace(instance_number, '[^0-9]', '', 'g'), '')::numeric`
+
 /** The received instances that make up a revision of a study. */
 export async function instancesOfRevision(db: Queryable, study: string, revision: number): Promise<StoredInstance[]> {
   const { rows } = await db.query<StoredInstance>(
@@ -38,7 +41,7 @@ export async function findInstances(
     `select ${columns} from instance
       where study_instance_uid = $1 and ($2::text is null or series_instance_uid = $2)
         and ($3::text is null or sop_instance_uid = $3)
-      order by series_instance_uid, nullif(regexp_replace(instance_number, '[^0-9]', '', 'g'), '')::numeric, sop_instance_uid`,
+      order by series_instance_uid, ${byNumber}, sop_instance_uid`,
     [level.study, level.series ?? null, level.instance ?? null],
   )
   return rows
@@ -57,4 +60,40 @@ export async function findInstance(db: Queryable, sopInstanceUid: string): Promi
     sopInstanceUid,
   ])
   return rows[0]
+}
+
+/** An instance that is to be given to somebody, without its header. */
+export type RetrievableInstance = Omit<StoredInstance, 'header' | 'origin'>
+
+/** The instances that have all of these: each list may name several, and an absent one allows any. */
+export async function instancesToRetrieve(
+  db: Queryable,
+  wanted: {
+    patients?: string[] | undefined
+    studies?: string[] | undefined
+    series?: string[] | undefined
+    instances?: string[] | undefined
+  },
+): Promise<RetrievableInstance[]> {
+  const conditions: string[] = []
+  const values: string[][] = []
+  const among = (sql: string, list: string[] | undefined) => {
+    if (list) conditions.push(`${sql} = any ($${values.push(list)})`)
+  }
+  among('i.sop_instance_uid', wanted.instances)
+  among('i.series_instance_uid', wanted.series)
+  among('i.study_instance_uid', wanted.studies)
+  if (wanted.patients)
+    conditions.push(
+      `i.study_instance_uid in (select study_instance_uid from study where patient_id = any ($${values.push(wanted.patients)}))`,
+    )
+  const { rows } = await db.query<RetrievableInstance>(
+    `select sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid", study_instance_uid "studyInstanceUid",
+            series_instance_uid "seriesInstanceUid", transfer_syntax_uid "transferSyntaxUid", blob_key "blobKey",
+            byte_length "byteLength"
+       from instance i where ${conditions.join(' and ')}
+      order by series_instance_uid, ${byNumber}, sop_instance_uid`,
+    values,
+  )
+  return rows
 }

@@ -56,6 +56,7 @@ const studyReturn = [
   '0020000D',
   '00200010',
 ]
+const patientReturn = ['00100010', '00100020', '00100021', '00100030', '00100040']
 const seriesReturn = ['00080060', '00080201', '0008103E', '0020000E', '00200011', '00400244', '00400245', '00400275']
 const instanceReturn = ['00080016', '00080018', '00080201', '00200013', '00280010', '00280011', '00280100', '00280008']
 const emptyVr: Readonly<Record<string, string>> = {
@@ -71,6 +72,24 @@ const emptyVr: Readonly<Record<string, string>> = {
   '00080060': 'CS',
   '00200011': 'IS',
   '00200013': 'IS',
+}
+
+/** Patients, by what their latest study says of them; for C-FIND, as QIDO-RS has no such level. */
+export async function searchPatients(db: Queryable, query: QidoQuery): Promise<Page> {
+  const { where, values, limit, offset, include } = readQuery(query, 0)
+  const { rows } = await db.query(
+    `select attributes, study_count from (
+       select distinct on (s.patient_id) s.patient_id, s.attributes,
+              (select count(*) from study o where o.patient_id = s.patient_id) study_count
+         from study s ${where}${where ? ' and' : ' where'} s.patient_id is not null
+        order by s.patient_id, s.study_date desc nulls last) found
+      order by patient_id limit ${limit + 1} offset ${offset}`,
+    values,
+  )
+  return page(rows, limit, query, row => ({
+    ...select(row.attributes, patientReturn, include),
+    '00201200': { vr: 'IS', Value: [Number(row.study_count)] },
+  }))
 }
 
 export async function searchStudies(db: Queryable, query: QidoQuery): Promise<Page> {

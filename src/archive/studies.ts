@@ -14,8 +14,8 @@ export type StudyState =
 
 /** Why a study is believed to be whole, or known not to be. */
 export interface CompletenessEvidence {
-  /** `complete`: an archive has no instance of it that we have not. `undecodable`: images that are stored, and were kept from the analysis by their transfer syntax. */
-  kind: 'complete' | 'presumed' | 'partial' | 'undecodable'
+  /** `complete`: all that somebody who should know says there is has come. `late`: it came when an earlier revision had settled. `undecodable`: images that are stored, and were kept from the analysis by their transfer syntax. */
+  kind: 'complete' | 'presumed' | 'partial' | 'late' | 'undecodable'
   reason: string
   at: string
 }

@@ -161,7 +161,11 @@ function privateBlocks(dataSet: DataSet, creators: readonly string[], charset: C
 
 /** Tag and length of an element, with its VR unless it is implicit. */
 function headerOf(tag: string, vr: string, length: number, implicit: boolean | undefined): Buffer {
-  if (!implicit) return elementHeader(tag, vr, length)
+  return implicit ? implicitElementHeader(tag, length) : elementHeader(tag, vr, length)
+}
+
+/** Tag and length of an element in Implicit VR Little Endian. */
+export function implicitElementHeader(tag: string, length: number): Buffer {
   const header = Buffer.alloc(8)
   header.writeUInt16LE(Number.parseInt(tag.slice(0, 4), 16), 0)
   header.writeUInt16LE(Number.parseInt(tag.slice(4), 16), 2)

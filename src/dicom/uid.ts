@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 
 /** PS3.5 9.1: components of digits without leading zeros, at most 64 characters. */
 export function isValidUid(text: string): boolean {
@@ -20,3 +20,8 @@ export function deriveUid(...parts: readonly (string | number)[]): string {
 
 /** Names this software in the file meta information of objects that it writes (PS3.7 D.3.3.2). */
 export const implementationClassUid = deriveUid('implementation')
+
+/** A UID that nothing else has, under the root 2.25 (PS3.5 B.2). */
+export function randomUid(): string {
+  return `2.25.${BigInt(`0x${randomUUID().replaceAll('-', '')}`)}`
+}

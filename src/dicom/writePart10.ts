@@ -32,6 +32,13 @@ export function writePart10(dataset: DicomJson | DataSetToWrite, transferSyntaxU
   return out.bytes()
 }
 
+/** Encodes a data set by itself, in Explicit or Implicit VR Little Endian (PS3.5 annex A). */
+export function writeDataSetBytes(dataset: DicomJson | DataSetToWrite, implicit = false): Buffer {
+  const out = new Output(binaryBytes(dataset as DataSetToWrite) + 4 * 1024, implicit)
+  writeDataSet(out, dataset as DataSetToWrite, false)
+  return out.bytes()
+}
+
 function uidIn(dataset: DicomJson | DataSetToWrite, tag: string): string {
   return ((dataset[tag]?.Value as string[] | undefined)?.[0] ?? '') as string
 }
@@ -164,7 +171,10 @@ function tagNumber(tag: string): number {
 class Output {
   private buffer: Buffer
   length = 0
-  constructor(capacity: number) {
+  constructor(
+    capacity: number,
+    private readonly implicit = false,
+  ) {
     this.buffer = Buffer.allocUnsafe(capacity)
   }
 
@@ -179,9 +189,13 @@ class Output {
     return at
   }
 
-  /** Tag, VR and length of an element. @returns where its value begins */
+  /** Tag, VR, unless it is implicit, and length of an element. @returns where its value begins */
   begin(tag: string, vr: string, length: number): number {
     this.tag(tag)
+    if (this.implicit) {
+      this.uint32(length)
+      return this.length
+    }
     const long = longVrs.has(vr)
     const at = this.room(long ? 8 : 4)
     this.buffer[at] = vr.charCodeAt(0)

@@ -132,6 +132,11 @@ class Transfer {
     }
   }
 
+  /** Who sends, by its token. */
+  private get source(): string | undefined {
+    return this.req.res?.locals.source as string | undefined
+  }
+
   private async readMultipart(boundary: string): Promise<'end' | 'stopped'> {
     const splitter = new MultipartSplitter(boundary, {
       partBegin: headers => this.beginPart(headers),
@@ -153,7 +158,7 @@ class Transfer {
   }
 
   private async readSinglePart(): Promise<'end' | 'stopped'> {
-    this.current = this.options.ingest.begin()
+    this.current = this.options.ingest.begin(this.source)
     const end = await readBody(this.req, this.options.limits, chunk =>
       this.isOverLimit(chunk) ? 'stop' : this.catchUp(this.current!.write(chunk)),
     )
@@ -169,7 +174,7 @@ class Transfer {
   private beginPart(headers: Readonly<Record<string, string>>): void {
     const type = parseMediaType(headers['content-type'] ?? 'application/dicom')?.type
     if (type === 'application/dicom' || type === 'application/octet-stream') {
-      this.current = this.options.ingest.begin()
+      this.current = this.options.ingest.begin(this.source)
       return
     }
     const detail = 'the part is not of type application/dicom'
@@ -182,7 +187,7 @@ class Transfer {
     if (!receiver) return
     const { ingest, log } = this.options
     const study = this.req.params.study as string | undefined
-    const source = this.req.res?.locals.source as string | undefined
+    const { source } = this
     const outcome = ingest
       .finish(receiver, { ...(source ? { source } : {}), ...(study ? { study } : {}) })
       .catch(error => {

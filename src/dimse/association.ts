@@ -1,108 +1,230 @@
 import type { Socket } from 'node:net'
-import { reason } from '../dicom/reasons.js'
-import { fileMeta } from '../dicom/rewrite.js'
-import { implementationClassUid } from '../dicom/uid.js'
-import type { Ingest, InstanceOutcome, InstanceReceiver } from '../ingest/index.js'
-import type { Log } from '../platform/log.js'
+import type { DicomJson } from '../dicom/dicomJson.js'
+import { parseDataSet } from '../dicom/part10.js'
+import { toDicomJson } from '../dicom/toDicomJson.js'
+import { findTransferSyntax, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
+import { writeDataSetBytes } from '../dicom/writePart10.js'
+import { errorContext, type Log } from '../platform/log.js'
 import { type ByteReader, ConnectionEnded } from './byteReader.js'
-import { type Command, commandField, decodeCommand, encodeCommand, field, noDataSet, response } from './command.js'
 import {
-  type AnsweredContext,
-  type AssociateRequest,
-  contextResult,
-  dataHeader,
-  ProtocolError,
-  pduType,
-  releaseResponse,
-} from './pdu.js'
+  type Command,
+  commandField,
+  decodeCommand,
+  encodeCommand,
+  field,
+  isPending,
+  noDataSet,
+  response as responseBit,
+  status,
+} from './command.js'
+import { abort, dataHeader, ProtocolError, pduType, releaseRequest, releaseResponse } from './pdu.js'
+
+/** A presentation context that both sides agreed on. */
+export interface Context {
+  id: number
+  abstractSyntax: string
+  transferSyntax: string
+}
+
+/** Takes in what C-STORE brings, as it arrives. */
+export interface StoreReception {
+  begin(context: Context, command: Command): Promise<StoreInProgress>
+}
+export interface StoreInProgress {
+  /** @returns a promise while the disk is slower than the network */
+  write(part: Buffer): Promise<void> | undefined
+  end(): Promise<{ status: number; comment?: string | undefined }>
+  /** The association ended within the instance. */
+  abort(): Promise<void>
+}
+
+/** An operation that the other side asks for, other than C-STORE. */
+export interface Operation {
+  command: Command
+  context: Context
+  association: Association
+  /** The data set that came with it. @throws ProtocolError */
+  dataSet(): DicomJson
+  /** Aborted by C-CANCEL, or when the association ends. */
+  ended: AbortSignal
+  /** Answers, with pending statuses any number of times. */
+  respond(status: number, more?: { fields?: Command; comment?: string; dataSet?: DicomJson }): Promise<void>
+}
+export type OperationHandler = (operation: Operation) => Promise<void>
+
+/** An answer to what we asked for. */
+export interface DimseResponse {
+  status: number
+  comment: string
+  command: Command
+  dataSet?: DicomJson
+}
 
 export interface AssociationOptions {
-  ingest: Ingest
   log: Log
-  /** Name of the source that the peer is. */
-  source: string | undefined
+  /** Longest P-DATA that the other side takes; 0: any. */
+  maxLength: number
+  /** Absent: C-STORE is not taken. */
+  store?: StoreReception | undefined
+  /** What else the other side may ask for, by command field. */
+  operations: ReadonlyMap<number, OperationHandler>
 }
 
 const maxCommandLength = 64 * 1024
+/** Data sets other than those of C-STORE are small, and held in memory. */
+const maxIdentifierLength = 16 * 1024 * 1024
+const hasDataSet = 0x0001
+const smallestFragment = 1024
+const longestFragment = 128 * 1024
+const releaseMilliseconds = 1000
 
 /** Text of a peer as it may stand in a log or in an answer. */
 export const printable = (value: string) => value.replace(/[^\x20-\x7e]/g, '?')
 
 /** A message whose data set is arriving. */
 interface Receiving {
-  contextId: number
+  context: Context
   command: Command
-  receiver: InstanceReceiver | undefined
-  /** Why the instance is not taken in; its bytes are read and dropped. */
-  unavailable: string | undefined
+  store?: StoreInProgress
+  /** Of a small data set, held; undefined: dropped. */
+  parts?: Buffer[]
+  length: number
 }
 
-/** An association from its acceptance on: one message after another, as no more operations at the same time were negotiated. */
+interface Asked {
+  take(answer: DimseResponse | Error): void
+}
+
+/**
+ * An association from its acceptance on, the same for both sides: either may ask for operations and answers those of the other (PS3.7, PS3.8 9.3).
+ * One operation of the other side is performed at a time, as no more were negotiated.
+ */
 export class Association {
-  private readonly contexts: ReadonlyMap<number, AnsweredContext & { abstractSyntax: string }>
-  private readonly source: string | undefined
-  private readonly studies = new Set<string>()
+  private readonly contexts: ReadonlyMap<number, Context>
+  private readonly asked = new Map<number, Asked>()
   private commandParts: Buffer[] = []
   private receiving: Receiving | undefined
-  private stored = 0
-  private refused = 0
+  private performing: { messageId: unknown; done: Promise<void>; cancel: AbortController } | undefined
+  private sending: Promise<void> = Promise.resolve()
+  private messageId = 0
+  private ended = false
 
   constructor(
     private readonly socket: Socket,
     private readonly bytes: ByteReader,
-    private readonly request: AssociateRequest,
-    contexts: readonly AnsweredContext[],
+    contexts: readonly Context[],
     private readonly options: AssociationOptions,
   ) {
-    this.contexts = new Map(
-      contexts
-        .filter(context => context.result === contextResult.accepted)
-        .map(context => [
-          context.id,
-          { ...context, abstractSyntax: request.contexts.find(entry => entry.id === context.id)!.abstractSyntax },
-        ]),
-    )
-    this.source = options.source
+    this.contexts = new Map(contexts.map(context => [context.id, context]))
   }
 
-  /** @throws ProtocolError, ConnectionEnded */
+  /** The contexts that were agreed on for a SOP class. */
+  contextsOf(abstractSyntax: string): Context[] {
+    return [...this.contexts.values()].filter(context => context.abstractSyntax === abstractSyntax)
+  }
+
+  /**
+   * Reads messages until the other side releases the association.
+   * @throws ProtocolError, ConnectionEnded, or an error of the connection; then nothing more can be sent
+   */
   async run(): Promise<void> {
-    for (;;) {
-      const header = await this.bytes.exactly(6)
-      const length = header.readUInt32BE(2)
-      switch (header[0]) {
-        case pduType.data:
-          await this.readData(length)
-          break
-        case pduType.releaseRequest:
-          await this.bytes.exactly(Math.min(length, 4))
-          if (this.receiving) throw new ProtocolError('the association was released in the middle of an instance')
-          this.socket.end(releaseResponse)
-          this.options.log.info('an association was released', this.told())
-          return
-        case pduType.abort:
-          throw new ConnectionEnded()
-        default:
-          throw new ProtocolError(`a PDU of type ${header[0]} is not expected here`)
+    try {
+      for (;;) {
+        const header = await this.bytes.exactly(6)
+        const length = header.readUInt32BE(2)
+        switch (header[0]) {
+          case pduType.data:
+            await this.readData(length)
+            break
+          case pduType.releaseRequest:
+            await this.bytes.exactly(Math.min(length, 4))
+            if (this.receiving) throw new ProtocolError('the association was released in the middle of an instance')
+            this.socket.end(releaseResponse)
+            this.end(new ConnectionEnded())
+            return
+          case pduType.releaseResponse:
+            this.end(new ConnectionEnded())
+            return
+          case pduType.abort:
+            throw new ConnectionEnded('the other side aborted the association')
+          default:
+            throw new ProtocolError(`a PDU of type ${header[0]} is not expected here`)
+        }
       }
+    } catch (error) {
+      this.end(error as Error)
+      await this.receiving?.store?.abort()
+      throw error
+    } finally {
+      await this.performing?.done
     }
   }
 
-  /** What is complete stays, what was half there goes, and the studies are marked. */
-  async wasCut(error: Error): Promise<void> {
-    const { receiver } = this.receiving ?? {}
-    const study = receiver?.studyInstanceUid
-    if (study) this.studies.add(study)
-    await receiver?.abort()
-    this.options.log.warn('an association broke off', { ...this.told(), error: error.message })
-    await this.options.ingest
-      .transferWasCut([...this.studies], 'an association broke off before it was released')
-      .catch(() => {})
+  /** Asks the other side, and gives its answers as they come; the last one has no pending status. @throws if the association ends */
+  async *ask(
+    context: Context,
+    command: Command,
+    dataSet?: DicomJson | AsyncIterable<Buffer>,
+  ): AsyncGenerator<DimseResponse> {
+    if (this.ended) throw new ConnectionEnded()
+    this.messageId = (this.messageId % 65_535) + 1
+    const messageId = this.messageId
+    const queue: (DimseResponse | Error)[] = []
+    let wake = () => {}
+    this.asked.set(messageId, {
+      take(answer) {
+        queue.push(answer)
+        wake()
+      },
+    })
+    try {
+      const full = { ...command, [field.messageId]: messageId }
+      await this.send(context, full, dataSet)
+      for (;;) {
+        const answer = queue.shift()
+        if (!answer) {
+          await new Promise<void>(resolve => {
+            wake = resolve
+          })
+          continue
+        }
+        if (answer instanceof Error) throw answer
+        yield answer
+        if (!isPending(answer.status)) return
+      }
+    } finally {
+      this.asked.delete(messageId)
+    }
   }
 
-  private told() {
-    const { callingAeTitle } = this.request
-    return { callingAeTitle: printable(callingAeTitle), stored: this.stored, refused: this.refused }
+  /** Asks for an operation that is answered once. */
+  async askOnce(
+    context: Context,
+    command: Command,
+    dataSet?: DicomJson | AsyncIterable<Buffer>,
+  ): Promise<DimseResponse> {
+    for await (const answer of this.ask(context, command, dataSet)) if (!isPending(answer.status)) return answer
+    throw new ConnectionEnded()
+  }
+
+  /** A-RELEASE; the connection is closed when it is answered, or soon. */
+  release(): void {
+    if (this.socket.destroyed) return
+    this.socket.end(releaseRequest)
+    setTimeout(() => this.socket.destroy(), releaseMilliseconds).unref()
+  }
+
+  /** A-ABORT. */
+  abort(): void {
+    if (!this.socket.destroyed) this.socket.end(abort())
+    this.socket.destroySoon()
+    this.end(new ConnectionEnded())
+  }
+
+  private end(error: Error): void {
+    this.ended = true
+    this.performing?.cancel.abort()
+    for (const { take } of this.asked.values()) take(error)
   }
 
   /** A P-DATA: fragments of commands and data sets, which are used as they arrive. */
@@ -113,14 +235,15 @@ export class Association {
       const size = header.readUInt32BE(0) - 2
       if (size < 0 || size > left - 6) throw new ProtocolError('a fragment is longer than its P-DATA')
       const [contextId, control] = [header[4]!, header[5]!]
-      if (!this.contexts.has(contextId)) throw new ProtocolError(`presentation context ${contextId} was not accepted`)
-      if (control & 1) await this.readCommand(contextId, size, (control & 2) !== 0)
-      else await this.readDataSet(contextId, size, (control & 2) !== 0)
+      const context = this.contexts.get(contextId)
+      if (!context) throw new ProtocolError(`presentation context ${contextId} was not accepted`)
+      if (control & 1) await this.readCommand(context, size, (control & 2) !== 0)
+      else await this.readDataSet(context, size, (control & 2) !== 0)
       left -= 6 + size
     }
   }
 
-  private async readCommand(contextId: number, size: number, isLast: boolean): Promise<void> {
+  private async readCommand(context: Context, size: number, isLast: boolean): Promise<void> {
     if (this.receiving) throw new ProtocolError('a command came in the middle of a data set')
     const length = this.commandParts.reduce((sum, part) => sum + part.length, size)
     if (length > maxCommandLength) throw new ProtocolError('a command is too long')
@@ -128,93 +251,200 @@ export class Association {
     if (!isLast) return
     const command = decodeCommand(Buffer.concat(this.commandParts))
     this.commandParts = []
-    if (command[field.commandDataSetType] === noDataSet) {
-      this.perform(contextId, command)
+    if (command[field.commandDataSetType] === noDataSet) return this.dispatch(context, command, undefined)
+    const operation = command[field.commandField] as number
+    if (operation === commandField.cStoreRequest) {
+      await this.performing?.done
+      const store = await this.options.store?.begin(context, command)
+      this.receiving = { context, command, length: 0, ...(store ? { store } : {}) }
       return
     }
-    const isStore = command[field.commandField] === commandField.cStoreRequest
-    const unavailable = isStore ? await this.options.ingest.unavailableBecause() : undefined
-    const receiver = isStore && !unavailable ? this.beginInstance(contextId, command) : undefined
-    this.receiving = { contextId, command, receiver, unavailable }
+    const wanted = operation & responseBit ? true : this.options.operations.has(operation)
+    this.receiving = { context, command, length: 0, ...(wanted ? { parts: [] } : {}) }
   }
 
-  private beginInstance(contextId: number, command: Command): InstanceReceiver {
-    const { transferSyntax } = this.contexts.get(contextId)!
-    const receiver = this.options.ingest.begin()
-    // Group 0002 is ours to write (PS3.10 7.1); the data set follows as it comes from the network.
-    void receiver.write(
-      fileMeta({
-        sopClassUid: String(command[field.affectedSopClassUid] ?? ''),
-        sopInstanceUid: String(command[field.affectedSopInstanceUid] ?? ''),
-        transferSyntaxUid: transferSyntax,
-        implementationClassUid,
-      }),
-    )
-    return receiver
-  }
-
-  private async readDataSet(contextId: number, size: number, isLast: boolean): Promise<void> {
+  private async readDataSet(context: Context, size: number, isLast: boolean): Promise<void> {
     const { receiving } = this
-    if (!receiving || receiving.contextId !== contextId) throw new ProtocolError('a data set came without its command')
+    if (receiving?.context !== context) throw new ProtocolError('a data set came without its command')
     for (let left = size; left > 0; ) {
       const part = await this.bytes.some(left)
       left -= part.length
-      await receiving.receiver?.write(part)
+      if (receiving.store) await receiving.store.write(part)
+      else if (receiving.parts) {
+        receiving.length += part.length
+        if (receiving.length > maxIdentifierLength) throw new ProtocolError('a data set is too long')
+        receiving.parts.push(part)
+      }
     }
     if (!isLast) return
     this.receiving = undefined
-    const { receiver, command, unavailable } = receiving
-    if (receiver) return this.finishInstance(receiver, contextId, command)
-    if (unavailable) this.refused++
-    this.answer(contextId, command, unavailable ? reason.outOfResources : status.unrecognizedOperation, unavailable)
+    const { command, store, parts } = receiving
+    if (!store) return this.dispatch(context, command, Buffer.concat(parts ?? []))
+    const stored = await store.end()
+    await this.answer(context, command, stored.status, { ...(stored.comment ? { comment: stored.comment } : {}) })
   }
 
-  private async finishInstance(receiver: InstanceReceiver, contextId: number, command: Command): Promise<void> {
-    const { ingest, log } = this.options
-    const expected = {
-      sopInstanceUid: String(command[field.affectedSopInstanceUid] ?? ''),
-      sopClassUid: this.contexts.get(contextId)!.abstractSyntax,
-    }
-    const outcome: InstanceOutcome = await ingest
-      .finish(receiver, { ...(this.source ? { source: this.source } : {}), expected })
-      .catch((error): InstanceOutcome => {
-        log.error('an instance could not be stored', { error: String((error as Error).message) })
-        return { outcome: 'refused', reason: reason.processingFailure, detail: 'the instance could not be stored' }
-      })
-    if (outcome.outcome === 'stored' || outcome.outcome === 'already-stored') {
-      this.stored++
-      this.studies.add(outcome.studyInstanceUid)
-      this.answer(contextId, command, outcome.warning ?? status.success)
+  /** A message is there as a whole. */
+  private async dispatch(context: Context, command: Command, dataSet: Buffer | undefined): Promise<void> {
+    const operation = command[field.commandField] as number
+    if (operation & responseBit) {
+      this.asked.get(command[field.messageIdBeingRespondedTo] as number)?.take(responseOf(context, command, dataSet))
       return
     }
-    this.refused++
-    const { reason: code, detail } =
-      outcome.outcome === 'refused' ? outcome : { reason: reason.outOfResources, detail: 'try again later' }
-    log.warn('an instance was refused', { status: code.toString(16).toUpperCase(), reason: detail })
-    this.answer(contextId, command, code, detail)
-  }
-
-  private perform(contextId: number, command: Command): void {
-    const operation = command[field.commandField] as number
-    if (operation === commandField.cCancelRequest || operation & response) return // there is nothing to cancel, and we asked for nothing
-    const known = operation === commandField.cEchoRequest
-    this.answer(contextId, command, known ? status.success : status.unrecognizedOperation)
-  }
-
-  private answer(contextId: number, command: Command, code: number, comment?: string): void {
-    const { [field.affectedSopClassUid]: sopClass, [field.affectedSopInstanceUid]: instance } = command
-    const bytes = encodeCommand({
-      ...(sopClass === undefined ? {} : { [field.affectedSopClassUid]: sopClass }),
-      [field.commandField]: (command[field.commandField] as number) | response,
-      [field.messageIdBeingRespondedTo]: command[field.messageId] ?? 0,
-      [field.commandDataSetType]: noDataSet,
-      [field.status]: code,
-      ...(comment ? { [field.errorComment]: printable(comment).slice(0, 64) } : {}),
-      ...(instance === undefined ? {} : { [field.affectedSopInstanceUid]: instance }),
+    if (operation === commandField.cCancelRequest) {
+      if (this.performing?.messageId === command[field.messageIdBeingRespondedTo]) this.performing?.cancel.abort()
+      return
+    }
+    if (operation === commandField.cEchoRequest) return this.answer(context, command, status.success)
+    const handler = this.options.operations.get(operation)
+    if (!handler) return this.answer(context, command, status.unrecognizedOperation)
+    await this.performing?.done
+    const cancel = new AbortController()
+    const done = this.perform(handler, context, command, dataSet, cancel.signal).finally(() => {
+      if (this.performing?.done === done) this.performing = undefined
     })
-    this.socket.write(Buffer.concat([dataHeader(contextId, bytes.length, true, true), bytes]))
+    this.performing = { messageId: command[field.messageId], done, cancel }
+  }
+
+  private async perform(
+    handler: OperationHandler,
+    context: Context,
+    command: Command,
+    dataSet: Buffer | undefined,
+    ended: AbortSignal,
+  ): Promise<void> {
+    try {
+      await handler({
+        command,
+        context,
+        association: this,
+        dataSet: () => readIdentifier(context, dataSet),
+        ended,
+        respond: (code, more) => this.answer(context, command, code, more),
+      })
+    } catch (error) {
+      if (this.ended) return // told by what reads the association
+      if (error instanceof ProtocolError) {
+        await this.answer(context, command, status.unableToProcess, { comment: error.message }).catch(() => {})
+        return
+      }
+      this.options.log.error('an operation of an association failed', errorContext(error))
+      await this.answer(context, command, 0x0110, { comment: 'the operation failed on our side' }).catch(() => {})
+    }
+  }
+
+  private answer(
+    context: Context,
+    command: Command,
+    code: number,
+    { fields = {}, comment, dataSet }: { fields?: Command; comment?: string; dataSet?: DicomJson } = {},
+  ): Promise<void> {
+    const sopClass = command[field.affectedSopClassUid] ?? command[field.requestedSopClassUid]
+    const instance = command[field.affectedSopInstanceUid] ?? command[field.requestedSopInstanceUid]
+    return this.send(
+      context,
+      {
+        ...(sopClass === undefined ? {} : { [field.affectedSopClassUid]: sopClass }),
+        [field.commandField]: (command[field.commandField] as number) | responseBit,
+        [field.messageIdBeingRespondedTo]: command[field.messageId] ?? 0,
+        [field.status]: code,
+        ...(comment ? { [field.errorComment]: printable(comment).slice(0, 64) } : {}),
+        ...(instance === undefined ? {} : { [field.affectedSopInstanceUid]: instance }),
+        ...fields,
+      },
+      dataSet,
+    )
+  }
+
+  /** Sends a message when those before it have been sent: fragments of two never mix. */
+  private send(context: Context, command: Command, dataSet?: DicomJson | AsyncIterable<Buffer>): Promise<void> {
+    const sent = this.sending.then(() => this.sendNow(context, command, dataSet))
+    this.sending = sent.catch(() => {})
+    return sent
+  }
+
+  private async sendNow(
+    context: Context,
+    command: Command,
+    dataSet?: DicomJson | AsyncIterable<Buffer>,
+  ): Promise<void> {
+    const bytes = encodeCommand({ ...command, [field.commandDataSetType]: dataSet ? hasDataSet : noDataSet })
+    const head = Buffer.concat([dataHeader(context.id, bytes.length, true, true), bytes])
+    if (!dataSet) return this.write(head)
+    if (Symbol.asyncIterator in dataSet) {
+      await this.write(head)
+      return this.sendFragments(context, dataSet as AsyncIterable<Buffer>)
+    }
+    const implicit = context.transferSyntax === implicitVrLittleEndian
+    const encoded = writeDataSetBytes(dataSet as DicomJson, implicit)
+    const size = this.fragmentSize()
+    const parts: Buffer[] = [head]
+    for (let at = 0; at === 0 || at < encoded.length; at += size) {
+      const fragment = encoded.subarray(at, at + size)
+      parts.push(dataHeader(context.id, fragment.length, false, at + size >= encoded.length), fragment)
+    }
+    return this.write(Buffer.concat(parts))
+  }
+
+  private async sendFragments(context: Context, dataSet: AsyncIterable<Buffer>): Promise<void> {
+    const size = this.fragmentSize()
+    let held: Buffer | undefined // the last fragment says that it is
+    for await (const chunk of dataSet) {
+      for (let at = 0; at < chunk.length; at += size) {
+        if (held) await this.fragment(context, held, false)
+        held = chunk.subarray(at, at + size)
+      }
+    }
+    await this.fragment(context, held ?? Buffer.alloc(0), true)
+  }
+
+  private fragmentSize(): number {
+    const { maxLength } = this.options
+    const room = maxLength === 0 ? longestFragment : maxLength - 6
+    return Math.max(smallestFragment, Math.min(longestFragment, room))
+  }
+
+  private fragment(context: Context, bytes: Buffer, isLast: boolean): Promise<void> {
+    this.socket.cork()
+    this.socket.write(dataHeader(context.id, bytes.length, false, isLast))
+    const written = this.write(bytes)
+    this.socket.uncork()
+    return written
+  }
+
+  /** Waits while the network is slower than we are. */
+  private async write(bytes: Buffer): Promise<void> {
+    if (this.socket.destroyed || this.socket.writableEnded) throw new ConnectionEnded()
+    if (this.socket.write(bytes)) return
+    await new Promise<void>((resolve, reject) => {
+      const done = (error?: Error) => {
+        this.socket.off('drain', onDrain)
+        this.socket.off('close', onClose)
+        if (error) reject(error)
+        else resolve()
+      }
+      const onDrain = () => done()
+      const onClose = () => done(new ConnectionEnded())
+      this.socket.once('drain', onDrain)
+      this.socket.once('close', onClose)
+    })
   }
 }
 
-/** Statuses of PS3.7 annex C that are no reasons of STOW-RS. */
-const status = { success: 0x0000, unrecognizedOperation: 0x0211 } as const
+function responseOf(context: Context, command: Command, dataSet: Buffer | undefined): DimseResponse {
+  return {
+    status: Number(command[field.status] ?? 0x0110),
+    comment: String(command[field.errorComment] ?? ''),
+    command,
+    ...(dataSet && dataSet.length > 0 ? { dataSet: readIdentifier(context, dataSet) } : {}),
+  }
+}
+
+/** @throws ProtocolError */
+function readIdentifier({ transferSyntax }: Context, bytes: Buffer | undefined): DicomJson {
+  if (!bytes) throw new ProtocolError('a message without the data set that belongs to it')
+  const syntax = findTransferSyntax(transferSyntax)!
+  const parsed = parseDataSet(bytes, 0, syntax, true)
+  if (!('dataSet' in parsed)) throw new ProtocolError('a data set cannot be read')
+  return toDicomJson(parsed.dataSet, syntax.encoding !== 'explicit-big')
+}

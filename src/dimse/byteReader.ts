@@ -1,7 +1,7 @@
 /** The other side has ended the connection in the middle of something. */
 export class ConnectionEnded extends Error {
-  constructor() {
-    super('the connection ended')
+  constructor(message = 'the connection ended') {
+    super(message)
   }
 }
 

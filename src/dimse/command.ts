@@ -5,17 +5,38 @@ export type Command = Partial<Record<number, string | number>>
 
 export const field = {
   affectedSopClassUid: 0x0002,
+  requestedSopClassUid: 0x0003,
   commandField: 0x0100,
   messageId: 0x0110,
   messageIdBeingRespondedTo: 0x0120,
+  moveDestination: 0x0600,
   priority: 0x0700,
   commandDataSetType: 0x0800,
   status: 0x0900,
   errorComment: 0x0902,
   affectedSopInstanceUid: 0x1000,
+  requestedSopInstanceUid: 0x1001,
+  eventTypeId: 0x1002,
+  actionTypeId: 0x1008,
+  remainingSubOperations: 0x1020,
+  completedSubOperations: 0x1021,
+  failedSubOperations: 0x1022,
+  warningSubOperations: 0x1023,
+  moveOriginatorAeTitle: 0x1030,
+  moveOriginatorMessageId: 0x1031,
 } as const
 
-export const commandField = { cStoreRequest: 0x0001, cEchoRequest: 0x0030, cCancelRequest: 0x0fff } as const
+export const commandField = {
+  cStoreRequest: 0x0001,
+  cGetRequest: 0x0010,
+  cFindRequest: 0x0020,
+  cMoveRequest: 0x0021,
+  cEchoRequest: 0x0030,
+  nEventReportRequest: 0x0100,
+  nActionRequest: 0x0130,
+  nCreateRequest: 0x0140,
+  cCancelRequest: 0x0fff,
+} as const
 /** A response has the command field of its request with this bit. */
 export const response = 0x8000
 /** Command Data Set Type: there is none. */
@@ -28,8 +49,42 @@ const numbers = new Set<number>([
   field.priority,
   field.commandDataSetType,
   field.status,
+  field.eventTypeId,
+  field.actionTypeId,
+  field.remainingSubOperations,
+  field.completedSubOperations,
+  field.failedSubOperations,
+  field.warningSubOperations,
+  field.moveOriginatorMessageId,
 ])
-const uids = new Set<number>([field.affectedSopClassUid, field.affectedSopInstanceUid])
+const uids = new Set<number>([
+  field.affectedSopClassUid,
+  field.affectedSopInstanceUid,
+  field.requestedSopClassUid,
+  field.requestedSopInstanceUid,
+])
+
+/** Statuses of PS3.7 annex C and of the service classes (PS3.4) that are no reasons of STOW-RS. */
+export const status = {
+  success: 0x0000,
+  /** Matches or sub-operations go on. */
+  pending: 0xff00,
+  /** The same; a key of the query is not supported. */
+  pendingWithUnsupportedKeys: 0xff01,
+  cancelled: 0xfe00,
+  noSuchSopInstance: 0x0112,
+  noSuchEventType: 0x0113,
+  noSuchAction: 0x0123,
+  noSuchSopClass: 0x0118,
+  unrecognizedOperation: 0x0211,
+  unableToProcess: 0xc000,
+  moveDestinationUnknown: 0xa801,
+  identifierDoesNotMatch: 0xa900,
+  subOperationsFailed: 0xa702,
+  subOperationsWithFailures: 0xb000,
+} as const
+
+export const isPending = (code: number) => code === status.pending || code === status.pendingWithUnsupportedKeys
 
 /** A command set in Implicit VR Little Endian, with its group length (PS3.7 6.3.1). */
 export function encodeCommand(command: Command): Buffer {

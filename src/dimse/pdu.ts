@@ -17,8 +17,6 @@ export const maxAssociateLength = 1024 * 1024
 const ownMaxLength = 256 * 1024
 /** DICOM Application Context Name (PS3.7 A.2.1). */
 export const applicationContext = '1.2.840.10008.3.1.1.1'
-/** Verification SOP Class (PS3.4 A.4). */
-export const verification = '1.2.840.10008.1.1'
 const implementationVersion = 'RADBRIDGE'
 
 export interface ProposedContext {
@@ -26,6 +24,13 @@ export interface ProposedContext {
   id: number
   abstractSyntax: string
   transferSyntaxes: string[]
+}
+
+/** SCP/SCU Role Selection (PS3.7 D.3.3.4): which roles the one who asks for the association may take for a SOP class. */
+export interface Role {
+  abstractSyntax: string
+  scu: boolean
+  scp: boolean
 }
 
 /** Result of a presentation context (PS3.8 table 9-18). */
@@ -43,6 +48,7 @@ export interface AssociateRequest {
   callingAeTitle: string
   applicationContext: string
   contexts: ProposedContext[]
+  roles: Role[]
   /** Longest P-DATA that the other side takes; 0: any. */
   maxLength: number
 }
@@ -50,6 +56,7 @@ export interface AssociateRequest {
 /** A-ASSOCIATE-AC (PS3.8 9.3.3). */
 export interface AssociateAccept {
   contexts: AnsweredContext[]
+  roles: Role[]
   maxLength: number
 }
 
@@ -85,13 +92,18 @@ function fixedFields(called: string, calling: string): Buffer {
   return Buffer.concat([Buffer.from([0, 1, 0, 0]), aeTitle(called), aeTitle(calling), Buffer.alloc(32)])
 }
 
-function userInformation(): Buffer {
+function userInformation(roles: readonly Role[]): Buffer {
   const length = Buffer.alloc(4)
   length.writeUInt32BE(ownMaxLength)
   return item(
     0x50,
     item(0x51, length),
     item(0x52, text(implementationClassUid)),
+    ...roles.map(({ abstractSyntax, scu, scp }) => {
+      const uidLength = Buffer.alloc(2)
+      uidLength.writeUInt16BE(abstractSyntax.length)
+      return item(0x54, uidLength, text(abstractSyntax), Buffer.from([Number(scu), Number(scp)]))
+    }),
     item(0x55, text(implementationVersion)),
   )
 }
@@ -100,6 +112,7 @@ export function associateRequest(
   calledAeTitle: string,
   callingAeTitle: string,
   contexts: readonly ProposedContext[],
+  roles: readonly Role[] = [],
 ): Buffer {
   const proposed = contexts.map(({ id, abstractSyntax, transferSyntaxes }) =>
     item(
@@ -114,13 +127,14 @@ export function associateRequest(
     fixedFields(calledAeTitle, callingAeTitle),
     item(0x10, text(applicationContext)),
     ...proposed,
-    userInformation(),
+    userInformation(roles),
   )
 }
 
 export function associateAccept(
   { calledAeTitle, callingAeTitle }: AssociateRequest,
   contexts: readonly AnsweredContext[],
+  roles: readonly Role[] = [],
 ): Buffer {
   const answered = contexts.map(({ id, result, transferSyntax }) =>
     item(0x21, Buffer.from([id, 0, result, 0]), item(0x40, text(transferSyntax))),
@@ -130,7 +144,7 @@ export function associateAccept(
     fixedFields(calledAeTitle, callingAeTitle),
     item(0x10, text(applicationContext)),
     ...answered,
-    userInformation(),
+    userInformation(roles),
   )
 }
 
@@ -194,12 +208,13 @@ export function readAssociateRequest(body: Buffer): AssociateRequest {
     callingAeTitle: textOf(body.subarray(20, 36)).trim(),
     applicationContext: '',
     contexts: [],
+    roles: [],
     maxLength: 0,
   }
   for (const { type, content } of items(body.subarray(68))) {
     if (type === 0x10) request.applicationContext = textOf(content)
     else if (type === 0x20) request.contexts.push(readProposedContext(content))
-    else if (type === 0x50) request.maxLength = readMaxLength(content)
+    else if (type === 0x50) Object.assign(request, readUserInformation(content))
   }
   if (request.contexts.length === 0) throw new ProtocolError('the association request proposes no presentation context')
   return request
@@ -215,18 +230,25 @@ function readProposedContext(content: Buffer): ProposedContext {
   return context
 }
 
-function readMaxLength(content: Buffer): number {
-  for (const { type, content: value } of items(content))
-    if (type === 0x51 && value.length === 4) return value.readUInt32BE(0)
-  return 0
+function readUserInformation(content: Buffer): { maxLength: number; roles: Role[] } {
+  const read = { maxLength: 0, roles: [] as Role[] }
+  for (const { type, content: value } of items(content)) {
+    if (type === 0x51 && value.length === 4) read.maxLength = value.readUInt32BE(0)
+    if (type !== 0x54 || value.length < 4) continue
+    const length = value.readUInt16BE(0)
+    if (value.length < 4 + length) throw new ProtocolError('a role selection is cut')
+    const abstractSyntax = textOf(value.subarray(2, 2 + length))
+    read.roles.push({ abstractSyntax, scu: value[2 + length] === 1, scp: value[3 + length] === 1 })
+  }
+  return read
 }
 
 /** @throws ProtocolError */
 export function readAssociateAccept(body: Buffer): AssociateAccept {
   if (body.length < 68) throw new ProtocolError('the answer to the association request is too short')
-  const accept: AssociateAccept = { contexts: [], maxLength: 0 }
+  const accept: AssociateAccept = { contexts: [], roles: [], maxLength: 0 }
   for (const { type, content } of items(body.subarray(68))) {
-    if (type === 0x50) accept.maxLength = readMaxLength(content)
+    if (type === 0x50) Object.assign(accept, readUserInformation(content))
     if (type !== 0x21 || content.length < 4) continue
     const [syntax] = [...items(content.subarray(4))].filter(entry => entry.type === 0x40)
     accept.contexts.push({

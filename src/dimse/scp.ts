@@ -1,12 +1,11 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { explicitVrLittleEndian, findTransferSyntax, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
-import { isValidUid } from '../dicom/uid.js'
 import type { Ingest } from '../ingest/index.js'
 import { errorContext, type Log } from '../platform/log.js'
 import type { Tls } from '../platform/secret.js'
 import { allowsAddress } from './addresses.js'
-import { Association, printable } from './association.js'
+import { Association, type OperationHandler, printable } from './association.js'
 import { ByteReader, ConnectionEnded } from './byteReader.js'
 import {
   type AnsweredContext,
@@ -22,15 +21,28 @@ import {
   pduType,
   readAssociateRequest,
   rejection,
-  verification,
 } from './pdu.js'
+import { isStorageClass, service } from './sopClasses.js'
+import { StoreScp } from './storeScp.js'
+
+/** Who may associate. */
+export interface ScpPeer {
+  name: string
+  aeTitle: string
+  addresses?: readonly string[] | undefined
+  rules?: { sopClasses?: readonly string[] | undefined } | undefined
+}
 
 export interface ScpOptions {
   host: string
   port: number
   aeTitle: string
-  /** Who may associate; undefined: everybody. */
-  peers: readonly { name: string; aeTitle: string; addresses?: readonly string[] | undefined }[] | undefined
+  /** Undefined: everybody. */
+  peers: readonly ScpPeer[] | undefined
+  /** What a caller may ask for besides C-STORE and C-ECHO, by command field. */
+  operations(caller: Caller): ReadonlyMap<number, OperationHandler>
+  /** The source that instances of a study count for which we have asked another archive for by C-MOVE. */
+  movedFor?: (study: string) => Promise<string | undefined>
   maxAssociations: number
   /** Associations are encrypted; with `ca`, only of peers with a certificate of that authority. */
   tls?: Tls | undefined
@@ -38,6 +50,13 @@ export interface ScpOptions {
   idleSeconds: number
   ingest: Ingest
   log: Log
+}
+
+/** Who has asked for an association. */
+export interface Caller {
+  aeTitle: string
+  /** Name of the source that it is. */
+  source: string | undefined
 }
 
 export interface Scp {
@@ -49,7 +68,7 @@ export interface Scp {
 const artimMilliseconds = 30_000
 const stopMilliseconds = 5000
 
-/** Verification and Storage as SCP (PS3.4 A and B): what is stored is answered with success only when it is durable. */
+/** Listens for associations (PS3.8): Verification, Storage, and what `operations` add to them. */
 export async function startScp(options: ScpOptions): Promise<Scp> {
   const { log } = options
   const open = new Map<Socket, Promise<void>>()
@@ -104,33 +123,53 @@ function listen(server: Server, { host, port }: ScpOptions): Promise<void> {
 }
 
 async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean): Promise<void> {
+  const { log, ingest } = options
   const bytes = new ByteReader(socket)
   const artim = setTimeout(() => socket.destroy(), artimMilliseconds)
-  let association: Association | undefined
+  let store: StoreScp | undefined
+  let told: object = {}
   try {
     const request = await readRequest(bytes)
     clearTimeout(artim)
     const refused = whyRefused(request, socket, options, tooMany())
+    const callingAeTitle = printable(request.callingAeTitle)
     if (refused) {
-      options.log.warn('an association was refused', {
-        callingAeTitle: printable(request.callingAeTitle),
-        address: socket.remoteAddress,
-        reason: refused.words,
-      })
+      log.warn('an association was refused', { callingAeTitle, address: socket.remoteAddress, reason: refused.words })
       socket.end(associateReject(refused.rejection))
       return
     }
-    const contexts = request.contexts.map(answer)
-    socket.write(associateAccept(request, contexts))
-    const source = peerOf(request, socket, options.peers)?.name
-    association = new Association(socket, bytes, request, contexts, { ...options, source })
+    told = { callingAeTitle }
+    const peer = peerOf(request, socket, options.peers)
+    const answered = request.contexts.map(context => answer(context, peer))
+    const accepted = answered
+      .filter(({ result }) => result === contextResult.accepted)
+      .map(({ id, transferSyntax }) => ({
+        id,
+        transferSyntax,
+        abstractSyntax: request.contexts.find(entry => entry.id === id)!.abstractSyntax,
+      }))
+    // The peer may take the other role where we can, too: C-GET asks us to be SCU of Storage, and reports of Storage Commitment come from an SCP.
+    const roles = request.roles.filter(({ abstractSyntax }) =>
+      accepted.some(context => context.abstractSyntax === abstractSyntax),
+    )
+    socket.write(associateAccept(request, answered, roles))
+    const from = peer?.name
+    store = new StoreScp({ ingest, log, source: from, movedFor: options.movedFor, aeTitle: options.aeTitle })
+    const caller = { aeTitle: request.callingAeTitle, source: from }
+    const association = new Association(socket, bytes, accepted, {
+      log,
+      maxLength: request.maxLength,
+      store,
+      operations: options.operations(caller),
+    })
     await association.run()
+    log.info('an association was released', { ...told, ...store.counts() })
   } catch (error) {
     if (error instanceof ProtocolError) {
-      options.log.warn('an association was aborted', { address: socket.remoteAddress, reason: error.message })
-      socket.end(abort(association ? 2 : 6))
+      log.warn('an association was aborted', { address: socket.remoteAddress, reason: error.message })
+      socket.end(abort(store ? 2 : 6))
     } else if (!(error instanceof ConnectionEnded) && (error as NodeJS.ErrnoException).code === undefined) throw error
-    await association?.wasCut(error as Error)
+    await store?.wasCut(error as Error, told)
   } finally {
     clearTimeout(artim)
   }
@@ -161,28 +200,28 @@ function whyRefused(
   return undefined
 }
 
-function peerOf(request: AssociateRequest, socket: Socket, peers: ScpOptions['peers']) {
+function peerOf(request: AssociateRequest, socket: Socket, peers: ScpOptions['peers']): ScpPeer | undefined {
   return peers?.find(
     peer => peer.aeTitle === request.callingAeTitle && allowsAddress(peer.addresses, socket.remoteAddress ?? ''),
   )
 }
 
-/** Storage SOP classes, those of the standard and private ones; and Verification. */
-function isKnown(abstractSyntax: string): boolean {
-  if (abstractSyntax === verification) return true
-  if (/^1\.2\.840\.10008\.5\.1\.4\.1\.1(\.|$)/.test(abstractSyntax)) return true
-  return isValidUid(abstractSyntax) && !abstractSyntax.startsWith('1.2.840.10008.')
-}
+/** What we are SCP of besides Storage; and SCU of, for those who ask for the other role. */
+const offered: ReadonlySet<string> = new Set(Object.values(service))
 
 /** The transfer syntax that costs no quality and needs no decoding, else the first that was proposed and is known. */
-function answer({ id, abstractSyntax, transferSyntaxes }: ProposedContext): AnsweredContext {
+function answer({ id, abstractSyntax, transferSyntaxes }: ProposedContext, peer: ScpPeer | undefined): AnsweredContext {
   const fallback = transferSyntaxes[0] ?? implicitVrLittleEndian
-  if (!isKnown(abstractSyntax)) return { id, result: contextResult.abstractSyntaxUnknown, transferSyntax: fallback }
+  const storage = isStorageClass(abstractSyntax)
+  const allowed = storage ? (peer?.rules?.sopClasses?.includes(abstractSyntax) ?? true) : offered.has(abstractSyntax)
+  if (!allowed) return { id, result: contextResult.abstractSyntaxUnknown, transferSyntax: fallback }
   const known = transferSyntaxes.filter(uid => findTransferSyntax(uid))
-  const best =
-    known.find(uid => uid === explicitVrLittleEndian) ??
-    known.find(uid => !findTransferSyntax(uid)!.lossy && uid !== implicitVrLittleEndian) ??
-    known[0]
+  const native = known.filter(uid => uid === explicitVrLittleEndian || uid === implicitVrLittleEndian)
+  const best = storage
+    ? (known.find(uid => uid === explicitVrLittleEndian) ??
+      known.find(uid => !findTransferSyntax(uid)!.lossy && uid !== implicitVrLittleEndian) ??
+      known[0])
+    : native[0]
   return best
     ? { id, result: contextResult.accepted, transferSyntax: best }
     : { id, result: contextResult.transferSyntaxesUnknown, transferSyntax: fallback }

@@ -2,6 +2,7 @@ import type { BlobStore } from '../archive/index.js'
 import { addEvidence, keepAnswer } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
 import type { Database } from '../platform/database.js'
+import type { SourceRules } from '../platform/endpoints.js'
 import { errorContext, type Log } from '../platform/log.js'
 import { type CommitOutcome, CommitQueue } from './commitQueue.js'
 import { InstanceReceiver, type Refusal } from './receiveInstance.js'
@@ -25,6 +26,13 @@ export interface ExpectedInstance {
   sopInstanceUid: string
 }
 
+export interface FinishOptions {
+  source?: string
+  study?: string
+  expected?: ExpectedInstance
+  sourceOf?: ((study: string) => Promise<string | undefined>) | undefined
+}
+
 export interface IngestOptions {
   database: Database
   blobs: BlobStore
@@ -34,6 +42,8 @@ export interface IngestOptions {
   minimumFreeBytes: number
   /** What these sources send are answers of providers of kind `dicom`, and no part of the archive. */
   answeringSources: ReadonlySet<string>
+  /** What is taken of sources that not everything is taken of. */
+  rules: ReadonlyMap<string, SourceRules>
   log: Log
 }
 
@@ -63,21 +73,24 @@ export class Ingest {
     }
   }
 
-  begin(): InstanceReceiver {
-    return new InstanceReceiver(this.options.blobs, { maxInstanceBytes: this.options.maxInstanceBytes })
+  /** @param source who sends it, as far as that is known yet: its rules hold */
+  begin(source?: string): InstanceReceiver {
+    const { blobs, maxInstanceBytes, rules } = this.options
+    const accept = source === undefined ? undefined : rules.get(source)
+    return new InstanceReceiver(blobs, { maxInstanceBytes, ...(accept ? { accept } : {}) })
   }
 
   /**
    * Ends the receiving of one instance. When this resolves with `stored`, its bytes, its name and its index row are durable.
    * @param options.study the only Study Instance UID that is allowed
    * @param options.expected what the sender has announced
+   * @param options.sourceOf another source than `source` that instances of some studies count for
    */
-  async finish(
-    receiver: InstanceReceiver,
-    { source, study, expected }: { source?: string; study?: string; expected?: ExpectedInstance } = {},
-  ): Promise<InstanceOutcome> {
+  async finish(receiver: InstanceReceiver, options: FinishOptions = {}): Promise<InstanceOutcome> {
+    const { study, expected, sourceOf } = options
     const received = await receiver.end()
     if (received.outcome === 'refused') return received
+    const source = (await sourceOf?.(received.header.studyInstanceUid)) ?? options.source
     const { sopClassUid, sopInstanceUid, studyInstanceUid, seriesInstanceUid } = received.header
     const identity = { sopClassUid, sopInstanceUid, studyInstanceUid, seriesInstanceUid }
     if (study && study !== studyInstanceUid) {

@@ -1,7 +1,9 @@
 import { crc32 } from 'node:zlib'
 import type { BlobKey, BlobStore, IncomingBlob } from '../archive/index.js'
+import { textOf } from '../dicom/dicomJson.js'
 import { type HeaderOutcome, type InstanceHeader, readPart10Header } from '../dicom/part10.js'
 import { reason } from '../dicom/reasons.js'
+import type { SourceRules } from '../platform/endpoints.js'
 import { checkPixelData } from './checkPixelData.js'
 
 /** Bytes gathered before they are written with one call. */
@@ -53,7 +55,7 @@ export class InstanceReceiver {
 
   constructor(
     private readonly blobs: BlobStore,
-    private readonly limits: { maxInstanceBytes: number },
+    private readonly limits: { maxInstanceBytes: number; accept?: SourceRules },
   ) {}
 
   /** The study it belongs to, once that is known; for the record when a transfer is cut. */
@@ -65,11 +67,10 @@ export class InstanceReceiver {
   write(chunk: Buffer): Promise<void> | undefined {
     this.byteLength += chunk.length
     if (this.refusal) return undefined
-    if (this.byteLength > this.limits.maxInstanceBytes) {
-      this.refuse(
-        reason.outOfResources,
-        `larger than the limit of ${this.limits.maxInstanceBytes} bytes for one instance`,
-      )
+    const { maxInstanceBytes, accept } = this.limits
+    const most = Math.min(maxInstanceBytes, accept?.maxInstanceBytes ?? maxInstanceBytes)
+    if (this.byteLength > most) {
+      this.refuse(reason.outOfResources, `larger than the limit of ${most} bytes for one instance`)
       return undefined
     }
     this.checksum = crc32(chunk, this.checksum)
@@ -168,6 +169,8 @@ export class InstanceReceiver {
     }
     this.header = outcome.header
     this.beginning = undefined
+    const forbidden = whyNotAccepted(outcome.header, this.limits.accept)
+    if (forbidden) this.refuse(reason.sopClassNotSupported, forbidden)
   }
 
   private identity() {
@@ -185,4 +188,14 @@ export class InstanceReceiver {
     this.unwrittenBytes = 0
     this.beginning = undefined
   }
+}
+
+/** The rules of its source. */
+function whyNotAccepted({ sopClassUid, json }: InstanceHeader, accept: SourceRules | undefined): string | undefined {
+  if (accept?.sopClasses && !accept.sopClasses.includes(sopClassUid))
+    return 'objects of this SOP class are not taken from this source'
+  const modality = textOf(json, '00080060') ?? ''
+  if (accept?.modalities && !accept.modalities.includes(modality))
+    return 'objects of this modality are not taken from this source'
+  return undefined
 }

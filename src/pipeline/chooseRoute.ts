@@ -1,7 +1,7 @@
 import { type DicomJson, textsOf } from '../dicom/dicomJson.js'
 import { tagOf } from '../dicom/dictionary.js'
 import type { Queryable } from '../platform/database.js'
-import type { Route } from '../platform/endpoints.js'
+import type { Match, Route } from '../platform/endpoints.js'
 
 /** What routes look at. */
 export interface StudyTraits {
@@ -32,7 +32,7 @@ export type RouteChoice = ({ route: Route } | { reason: string }) & { explanatio
 export function chooseRoute(routes: readonly Route[], traits: StudyTraits): RouteChoice {
   const explanation: RouteExplanation[] = []
   for (const route of routes) {
-    const miss = mismatch(route, traits)
+    const miss = mismatch(route.match, traits)
     explanation.push({ route: route.name, matches: !miss, reason: miss ?? 'everything asked for is there' })
     if (!miss) return { route, explanation }
   }
@@ -43,7 +43,8 @@ export function chooseRoute(routes: readonly Route[], traits: StudyTraits): Rout
   }
 }
 
-function mismatch({ match }: Route, traits: StudyTraits): string | undefined {
+/** What of a study, or a series, is not as it is asked for; undefined if all is. */
+export function mismatch(match: Match, traits: StudyTraits): string | undefined {
   const wanted = [
     ['modality', match.modality, traits.modalities],
     ['body part', match.bodyPart, traits.bodyParts],

@@ -1,46 +1,55 @@
 import { addEvent } from '../archive/index.js'
-import { DicomwebReader } from '../delivery/index.js'
 import { textOf } from '../dicom/dicomJson.js'
 import type { PipelineContext } from './context.js'
-import { fetchInto } from './fetchPriors.js'
+import { openArchive } from './remoteArchive.js'
+import { lookForRequiredSeries } from './requiredSeries.js'
 
-/** What the archives that are asked have of a study and we have not. */
+/** What is known of a study's completeness, and by what. */
 export type Completeness =
-  /** `of`: as many instances as one of them has. */
-  | { outcome: 'complete'; of: number; from: string }
-  | { outcome: 'missing'; of: number; from: string; instances: { series: string; instance: string }[] }
-  /** None of them knows the study, or could be asked; or none is configured. */
+  | { outcome: 'complete'; reason: string }
+  /** `from`: an archive that has them; undefined if none is known to. */
+  | { outcome: 'missing'; reason: string; from: string | undefined; instances: MissingInstance[] }
+  /** Series that are required of such a study are not there. */
+  | { outcome: 'incomplete'; reason: string }
+  /** Nobody could tell. */
   | { outcome: 'unknown' }
+
+interface MissingInstance {
+  series: string
+  instance: string
+}
 
 /** So often missing instances are fetched before the study goes on without them. */
 export const maxRefetches = 3
 const refetchesAtATime = 4
 
-/** Asks the configured archives, by QIDO-RS, which instances the study has; our own results do not count. */
-export async function askForInstances(
-  study: string,
-  { endpoints, database, log }: Pick<PipelineContext, 'endpoints' | 'database' | 'log'>,
-): Promise<Completeness> {
+/**
+ * Judges by all that there is: what notifications announced, what archives have (QIDO-RS, C-FIND), and which series are required. The first two count instances, so they are
+ * believed before the last.
+ */
+export async function judgeCompleteness(study: string, context: PipelineContext): Promise<Completeness> {
+  const counted = (await askForInstances(study, context)) ?? (await compareWithAnnounced(study, context))
+  if (counted) return counted
+  const series = await lookForRequiredSeries(study, context)
+  if (!series) return { outcome: 'unknown' }
+  const { wanted, absent } = series
+  return absent === 0
+    ? { outcome: 'complete', reason: `all ${wanted} series that are required are here` }
+    : { outcome: 'incomplete', reason: `${absent} of ${wanted} series that are required are missing` }
+}
+
+/** Asks the configured archives which instances the study has. @returns undefined if none of them knows it, or could be asked */
+async function askForInstances(study: string, context: PipelineContext): Promise<Completeness | undefined> {
+  const { endpoints, log } = context
   for (const name of endpoints.completeness.ask) {
-    const destination = endpoints.destinations.find(entry => entry.name === name)
-    if (!destination || !('stow' in destination)) continue
-    const reader = new DicomwebReader(destination.stow)
+    const archive = openArchive(name, context)
+    if (!archive) continue
     try {
-      const theirs = await reader.searchInstances(study)
-      if (theirs.length === 0) continue
-      const { rows } = await database.query<{ uid: string; origin: string }>(
-        'select sop_instance_uid uid, origin from instance where study_instance_uid = $1',
-        [study],
-      )
-      const ours = new Map(rows.map(row => [row.uid, row.origin]))
-      const expected = theirs.filter(entry => ours.get(textOf(entry, '00080018') ?? '') !== 'result')
-      const missing = expected.filter(entry => !ours.has(textOf(entry, '00080018') ?? ''))
-      if (missing.length === 0) return { outcome: 'complete', of: expected.length, from: name }
-      const instances = missing.map(entry => ({
+      const theirs = (await archive.searchInstances(study)).map(entry => ({
         series: textOf(entry, '0020000E') ?? '',
         instance: textOf(entry, '00080018') ?? '',
       }))
-      return { outcome: 'missing', of: expected.length, from: name, instances }
+      if (theirs.length > 0) return compare(study, theirs, `that ${name} has`, name, context)
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
       log.warn('an archive could not be asked for the instances of a study', {
@@ -49,30 +58,58 @@ export async function askForInstances(
         error: code ?? message,
       })
     } finally {
-      await reader.close()
+      await archive.close()
     }
   }
-  return { outcome: 'unknown' }
+  return undefined
 }
 
-/** Fetches missing instances by WADO-RS. @returns how many came */
+async function compareWithAnnounced(study: string, context: PipelineContext): Promise<Completeness | undefined> {
+  const { rows } = await context.database.query<MissingInstance>(
+    'select series_instance_uid series, sop_instance_uid instance from announced_instance where study_instance_uid = $1',
+    [study],
+  )
+  const [from] = context.endpoints.completeness.ask
+  return rows.length > 0 ? compare(study, rows, 'that were announced', from, context) : undefined
+}
+
+/** Our own results do not count. */
+async function compare(
+  study: string,
+  theirs: readonly MissingInstance[],
+  which: string,
+  from: string | undefined,
+  { database }: Pick<PipelineContext, 'database'>,
+): Promise<Completeness> {
+  const { rows } = await database.query<{ uid: string; origin: string }>(
+    'select sop_instance_uid uid, origin from instance where study_instance_uid = $1',
+    [study],
+  )
+  const ours = new Map(rows.map(row => [row.uid, row.origin]))
+  const expected = theirs.filter(({ instance }) => ours.get(instance) !== 'result')
+  const instances = expected.filter(({ instance }) => !ours.has(instance))
+  const of = expected.length
+  if (instances.length === 0) return { outcome: 'complete', reason: `all ${of} instances ${which} are here` }
+  return { outcome: 'missing', reason: `${instances.length} of ${of} instances ${which} are missing`, from, instances }
+}
+
+/** Fetches missing instances by WADO-RS, C-MOVE or C-GET. @returns how many came */
 export async function refetch(
   study: string,
   revision: number,
   { from, instances }: Extract<Completeness, { outcome: 'missing' }>,
-  { endpoints, database, ingest, log }: PipelineContext,
+  context: PipelineContext,
 ): Promise<number> {
-  const destination = endpoints.destinations.find(entry => entry.name === from)
-  if (!destination || !('stow' in destination)) return 0
-  const reader = new DicomwebReader(destination.stow)
+  const { database, log } = context
+  const archive = from === undefined ? undefined : openArchive(from, context)
+  if (!archive) return 0
   let fetched = 0
   let next = 0
   const problems = new Set<string>()
   const lane = async () => {
     for (let wanted = instances[next++]; wanted; wanted = instances[next++]) {
       try {
-        const path = `/studies/${study}/series/${wanted.series}/instances/${wanted.instance}`
-        const came = await fetchInto(await reader.retrieve(path), study, ingest, `fetched from ${from}`)
+        const came = await archive.fetch({ study, ...wanted }, `fetched from ${from}`)
         fetched += came // not in one statement: other lanes count too
       } catch (error) {
         problems.add((error as NodeJS.ErrnoException).code ?? (error as Error).message)
@@ -82,7 +119,7 @@ export async function refetch(
   try {
     await Promise.all(Array.from({ length: refetchesAtATime }, lane))
   } finally {
-    await reader.close()
+    await archive.close()
   }
   const told = { from, missing: instances.length, fetched, ...(problems.size > 0 ? { problems: [...problems] } : {}) }
   log.info('missing instances were fetched', { study, ...told })

@@ -2,6 +2,7 @@ import type { Provider } from '../analysis/provider.js'
 import type { BlobStore } from '../archive/index.js'
 import type { Deliverer } from '../delivery/index.js'
 import type { Ingest } from '../ingest/index.js'
+import type { NativeObject } from '../pixels/nativeObject.js'
 import type { PixelPool } from '../pixels/pool.js'
 import type { Database } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
@@ -19,9 +20,13 @@ export interface PipelineContext {
   /** Draws key images in a thread. */
   draw: Draw
   deliverers: ReadonlyMap<string, Deliverer>
+  /** Decodes a stored object for one who takes no other transfer syntax. */
+  decode(path: string): Promise<NativeObject>
   ingest: Ingest
   /** Asks an application entity by C-ECHO. @throws what is wrong, in words */
   echo(peer: DimsePeer): Promise<void>
+  /** Ours. */
+  aeTitle: string
   quietSeconds: number
   /** Serial number of this installation, written into results. */
   deviceSerialNumber: string

@@ -1,5 +1,6 @@
 import type { Tasks } from '../platform/jobs.js'
 import { analyze } from './analyze.js'
+import { tellAvailability, tellCommitment } from './associationServices.js'
 import type { PipelineContext } from './context.js'
 import { deliver } from './deliver.js'
 import { purge } from './purge.js'
@@ -8,6 +9,7 @@ import { settle } from './settle.js'
 import { shadow } from './shadow.js'
 import { watchProviders } from './watchProviders.js'
 
+export { associationServices } from './associationServices.js'
 export { spent } from './budget.js'
 export { type CanaryAction, listCanaries, steerCanary } from './canary.js'
 export { chooseRoute, readTraits } from './chooseRoute.js'
@@ -15,6 +17,7 @@ export type { PipelineContext } from './context.js'
 export { type DatasetStudy, datasetStudy, labelledStudies } from './dataset.js'
 export { dicomTransport } from './dicomTransport.js'
 export { rearmSettling } from './rearmSettling.js'
+export { expectedSource } from './remoteArchive.js'
 export { type RetryOutcome, retryDelivery, retryStudy } from './retry.js'
 export { type ShadowReport, shadowReports } from './shadowReport.js'
 
@@ -26,6 +29,8 @@ export function pipelineTasks(context: PipelineContext): Tasks {
     report: (payload, job) => report(payload, job, context),
     deliver: (payload, job) => deliver(payload, job, context),
     shadow: (payload, job) => shadow(payload, job, context),
+    reportCommitment: payload => tellCommitment(payload, context),
+    notifyAvailability: payload => tellAvailability(payload, context),
     purge: () => purge(context),
     watchProviders: () => watchProviders(context),
   }

@@ -75,9 +75,7 @@ async function fetchMissing({ study, revision, route, log }: Current, context: P
     max: priors.max,
   }
   for (const name of priors.from) {
-    const destination = context.endpoints.destinations.find(entry => entry.name === name)
-    if (!destination || !('stow' in destination)) continue
-    const { fetched, problems } = await fetchPriors(search, { name, stow: destination.stow }, context, log)
+    const { fetched, problems } = await fetchPriors(search, name, context, log)
     await addEvent(context.database, study, revision, 'priors fetched', {
       from: name,
       studies: fetched.length,

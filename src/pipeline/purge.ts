@@ -3,6 +3,7 @@ import { sweepOrphans } from '../archive/index.js'
 import type { PipelineContext } from './context.js'
 
 const answersKeptDays = 90
+const announcementsKeptDays = 30
 
 /**
  * Removes what the queue leaves behind (names of queues and tasks without jobs, jobs that were given up for good), and files that no
@@ -11,6 +12,10 @@ const answersKeptDays = 90
 export async function purge({ database, blobs, log }: PipelineContext): Promise<void> {
   // Their files go with the next sweep over their folder, or were looked at and are kept for so long.
   await database.query('delete from answer where received_at < now() - make_interval(days => $1)', [answersKeptDays])
+  await database.query('delete from expected_transfer where until < now()')
+  await database.query('delete from announced_instance where announced_at < now() - make_interval(days => $1)', [
+    announcementsKeptDays,
+  ])
   const removed = await sweepOrphans(database, blobs)
   if (removed > 0) log.info('files that were never acknowledged have been removed', { files: removed })
   const utilities = await makeWorkerUtils({ pgPool: database })

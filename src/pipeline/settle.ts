@@ -1,9 +1,10 @@
 import { addEvidence, type CompletenessEvidence, changeState, findRevision } from '../archive/index.js'
 import { type Queryable, type Transaction, transaction } from '../platform/database.js'
+import type { Endpoints } from '../platform/endpoints.js'
 import { addJob, type JobPayloads } from '../platform/jobs.js'
 import { chooseProvider } from './canary.js'
 import { chooseRoute, readTraits } from './chooseRoute.js'
-import { askForInstances, type Completeness, maxRefetches, refetch } from './completeness.js'
+import { type Completeness, judgeCompleteness, maxRefetches, refetch } from './completeness.js'
 import { analysisQueue, type PipelineContext } from './context.js'
 import { fetchedFrom } from './fetchPriors.js'
 import { readVerdicts } from './readVerdicts.js'
@@ -18,17 +19,15 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
     if (current?.state !== 'receiving') return
     const { revision } = current
     const { quietSeconds, endpoints } = context
-    const isWhole = completeness.outcome === 'complete'
-    const wait = await quietPeriodLeft(
-      tx,
-      study,
-      isWhole ? Math.min(quietSeconds, endpoints.completeness.afterSeconds) : quietSeconds,
-    )
+    const wait = await quietPeriodLeft(tx, study, secondsToBeQuiet(completeness, endpoints, quietSeconds))
     if (wait > 0) {
       await addJob(tx, 'settle', { study }, { key: `settle:${study}`, runAt: new Date(Date.now() + wait * 1000) })
       return
     }
-    await addEvidence(tx, [study], { ...evidenceOf(completeness, quietSeconds), at: new Date().toISOString() })
+    const at = new Date().toISOString()
+    await addEvidence(tx, [study], { ...evidenceOf(completeness, quietSeconds), at })
+    if (revision > 1)
+      await addEvidence(tx, [study], { kind: 'late', reason: `it came when revision ${revision - 1} had settled`, at })
     const before = revision > 1 ? await findRevision(tx, study, revision - 1) : undefined
     if (before?.state === 'completed' && !(await hasNewImages(tx, study, revision))) {
       // Reports and the like: what was analysed of the study is as good as before. One that failed is taken up again.
@@ -65,12 +64,12 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
 async function askBeforehand(study: string, context: PipelineContext): Promise<Completeness | 'fetched'> {
   const { database, endpoints, quietSeconds } = context
   const unknown: Completeness = { outcome: 'unknown' }
-  if (endpoints.completeness.ask.length === 0) return unknown
+  if (!(await canBeJudged(study, context))) return unknown
   const current = await findRevision(database, study)
   if (current?.state !== 'receiving') return unknown
   const early = Math.min(quietSeconds, endpoints.completeness.afterSeconds)
   if ((await quietPeriodLeft(database, study, early)) > 0) return unknown
-  const completeness = await askForInstances(study, context)
+  const completeness = await judgeCompleteness(study, context)
   if (completeness.outcome !== 'missing' || (await quietPeriodLeft(database, study, quietSeconds)) > 0)
     return completeness
   const { rows } = await database.query<{ tries: number }>(
@@ -81,14 +80,33 @@ async function askBeforehand(study: string, context: PipelineContext): Promise<C
   return (await refetch(study, current.revision, completeness, context)) > 0 ? 'fetched' : completeness
 }
 
+/** Is there anything but the quiet period to tell whether a study is whole? */
+async function canBeJudged(study: string, { endpoints, database }: PipelineContext): Promise<boolean> {
+  const { ask, required } = endpoints.completeness
+  if (ask.length > 0 || required.length > 0) return true
+  const { rows } = await database.query('select 1 from announced_instance where study_instance_uid = $1 limit 1', [
+    study,
+  ])
+  return rows.length > 0
+}
+
+/** A study that is whole goes on sooner, one that lacks series later. */
+function secondsToBeQuiet(
+  { outcome }: Completeness,
+  { completeness: { afterSeconds, waitSeconds } }: Endpoints,
+  quietSeconds: number,
+): number {
+  if (outcome === 'complete') return Math.min(quietSeconds, afterSeconds)
+  return outcome === 'incomplete' ? Math.max(quietSeconds, waitSeconds) : quietSeconds
+}
+
 function evidenceOf(completeness: Completeness, quietSeconds: number): Pick<CompletenessEvidence, 'kind' | 'reason'> {
   switch (completeness.outcome) {
     case 'complete':
-      return { kind: 'complete', reason: `all ${completeness.of} instances that ${completeness.from} has are here` }
-    case 'missing': {
-      const { instances, of, from } = completeness
-      return { kind: 'partial', reason: `${instances.length} of ${of} instances that ${from} has are missing` }
-    }
+      return { kind: 'complete', reason: completeness.reason }
+    case 'missing':
+    case 'incomplete':
+      return { kind: 'partial', reason: completeness.reason }
     case 'unknown':
       return { kind: 'presumed', reason: `nothing arrived for ${quietSeconds} s` }
   }

@@ -11,12 +11,30 @@ const network = z.string().refine(text => {
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (isIPv4(base) ? 32 : 128))
 }, 'expected an address or a network, for example 10.0.0.0/8')
 
+/** What is taken of a source; an absent rule allows all. */
+const rules = z.strictObject({
+  sopClasses: z.array(z.string().regex(/^[0-9.]+$/, 'expected a SOP Class UID')).optional(),
+  modalities: z.array(z.string()).optional(),
+  maxInstanceBytes: z.number().int().positive().optional(),
+})
+export type SourceRules = z.infer<typeof rules>
+
 /** Who may push: with a token by STOW-RS, by its AE title and address by C-STORE. */
 const source = z
   .strictObject({
     name,
     stow: z.strictObject({ token: secret }).optional(),
-    dimse: z.strictObject({ aeTitle, addresses: z.array(network).optional() }).optional(),
+    dimse: z
+      .strictObject({
+        aeTitle,
+        addresses: z.array(network).optional(),
+        /** Where it takes what it asks for by C-MOVE, and reports of Storage Commitment. */
+        host: z.string().min(1).optional(),
+        port: z.number().int().min(1).max(65_535).optional(),
+      })
+      .refine(entry => !entry.host === !entry.port, 'expected host and port, or none of them')
+      .optional(),
+    accept: rules.optional(),
   })
   .refine(entry => entry.stow ?? entry.dimse, 'expected stow, dimse or both')
 
@@ -41,7 +59,14 @@ const destination = z.union([
   z.strictObject({
     name,
     format: format.prefault({}),
-    dimse: dimsePeer,
+    dimse: dimsePeer.extend({
+      /** Delivered is what it has committed to keep (Storage Commitment). */
+      commit: z.boolean().default(false),
+      /** It is told which results of a study are here (Instance Availability Notification), when all have been delivered. */
+      notify: z.boolean().default(false),
+      /** How studies are fetched from it: to our AE title, which it has to know, or over our own association. */
+      retrieve: z.enum(['move', 'get']).default('move'),
+    }),
   }),
   z.strictObject({ name, format: format.prefault({}), folder: z.string().min(1) }),
 ])
@@ -56,34 +81,36 @@ const regularExpression = z.string().refine(pattern => {
 
 const percentage = z.number().min(0).max(100)
 
+/** What a study, or a series of it, has to be like; all that is said has to be true of it. */
+const match = z.strictObject({
+  modality: z.array(z.string()).optional(),
+  bodyPart: z.array(z.string()).optional(),
+  source: z.array(z.string()).optional(),
+  sopClass: z.array(z.string()).optional(),
+  /** Station Name (0008,1010). */
+  station: z.array(z.string()).optional(),
+  /** Regular expression, in any case, of which one of the descriptions of the study and its series has to have something. */
+  description: regularExpression.optional(),
+  /** Years: from so many on, and below so many. */
+  age: z.strictObject({ from: z.number().min(0).optional(), below: z.number().positive().optional() }).optional(),
+  /** Any attribute of the data set, by keyword or tag: one of these values, or one like a pattern. */
+  attributes: z
+    .array(
+      z.strictObject({
+        attribute: z
+          .string()
+          .regex(/^([0-9A-F]{8}|[A-Z][A-Za-z0-9]+)$/, 'expected a keyword, PatientSex, or a tag, 00100040'),
+        values: z.array(z.string()).optional(),
+        pattern: regularExpression.optional(),
+      }),
+    )
+    .optional(),
+})
+export type Match = z.infer<typeof match>
+
 const route = z.strictObject({
   name,
-  match: z
-    .strictObject({
-      modality: z.array(z.string()).optional(),
-      bodyPart: z.array(z.string()).optional(),
-      source: z.array(z.string()).optional(),
-      sopClass: z.array(z.string()).optional(),
-      /** Station Name (0008,1010). */
-      station: z.array(z.string()).optional(),
-      /** Regular expression, in any case, of which one of the descriptions of the study and its series has to have something. */
-      description: regularExpression.optional(),
-      /** Years: from so many on, and below so many. */
-      age: z.strictObject({ from: z.number().min(0).optional(), below: z.number().positive().optional() }).optional(),
-      /** Any attribute of the data set, by keyword or tag: one of these values, or one like a pattern. */
-      attributes: z
-        .array(
-          z.strictObject({
-            attribute: z
-              .string()
-              .regex(/^([0-9A-F]{8}|[A-Z][A-Za-z0-9]+)$/, 'expected a keyword, PatientSex, or a tag, 00100040'),
-            values: z.array(z.string()).optional(),
-            pattern: regularExpression.optional(),
-          }),
-        )
-        .optional(),
-    })
-    .prefault({}),
+  match: match.prefault({}),
   analysis: z.strictObject({
     primary: name,
     /** A share of the patients goes to another provider. */
@@ -117,7 +144,7 @@ const route = z.strictObject({
           .default('P5Y'),
         /** Those in the archive that this provider has not analysed are analysed by it as well. */
         analyze: z.boolean().default(false),
-        /** Destinations with `stow` whose archive is searched for further ones, which are then fetched and analysed. */
+        /** Destinations with `stow` or `dimse` whose archive is searched for further ones, which are then fetched and analysed. */
         from: z.array(name).default([]),
       })
       .prefault({}),
@@ -140,12 +167,24 @@ const endpointsSchema = z
     providers: z.array(provider).default([]),
     destinations: z.array(destination).default([]),
     routes: z.array(route).optional(),
-    /** Whether studies are whole is asked of these destinations with `stow`, by QIDO-RS, in their order. */
+    /** Whether studies are whole is asked of these destinations, by QIDO-RS or C-FIND, in their order. */
     completeness: z
       .strictObject({
         ask: z.array(name).default([]),
         /** When nothing has come for so long; a study that is whole by then does not wait for the quiet period. */
         afterSeconds: z.number().min(0.1).default(2),
+        /** Series that studies have to have. With them a study is whole; without one of them it is waited for. */
+        required: z
+          .array(
+            z.strictObject({
+              /** Studies that it is required of. */
+              match: match.prefault({}),
+              series: z.array(match.extend({ instances: z.number().int().min(1).default(1) })).min(1),
+            }),
+          )
+          .default([]),
+        /** So long after the last instance a study goes on without series that are required. */
+        waitSeconds: z.number().min(0).default(900),
       })
       .prefault({}),
   })
@@ -184,11 +223,11 @@ const endpointsSchema = z
         })
     }
     for (const [index, asked] of document.completeness.ask.entries())
-      if (!document.destinations.some(d => d.name === asked && 'stow' in d))
+      if (!document.destinations.some(d => d.name === asked && !('folder' in d)))
         context.addIssue({
           code: 'custom',
           path: ['completeness', 'ask', index],
-          message: `no destination with stow is named ${asked}`,
+          message: `no destination with stow or dimse is named ${asked}`,
         })
     const providers = new Set(['reference', ...document.providers.map(p => p.name)])
     const destinations = new Set(document.destinations.map(d => d.name))
@@ -214,11 +253,11 @@ const endpointsSchema = z
           message: `needs shadow: [${primary}], so that both providers analyse the same studies`,
         })
       for (const [position, pacs] of entry.analysis.priors.from.entries())
-        if (!document.destinations.some(d => d.name === pacs && 'stow' in d))
+        if (!document.destinations.some(d => d.name === pacs && !('folder' in d)))
           context.addIssue({
             code: 'custom',
             path: ['routes', index, 'analysis', 'priors', 'from', position],
-            message: `no destination with stow is named ${pacs}`,
+            message: `no destination with stow or dimse is named ${pacs}`,
           })
       for (const [position, target] of entry.deliverTo.entries()) {
         if (destinations.has(target)) continue
@@ -267,7 +306,7 @@ export function loadEndpoints(file?: string): Endpoints {
       providers: [],
       destinations: [],
       routes: [defaultRoute],
-      completeness: { ask: [], afterSeconds: 2 },
+      completeness: { ask: [], afterSeconds: 2, required: [], waitSeconds: 900 },
     }
   let text: string
   try {

@@ -11,6 +11,9 @@ export interface JobPayloads {
   report: { study: string; revision: number }
   deliver: { delivery: number }
   shadow: { study: string; revision: number; provider: string }
+  /** The report of a storage commitment (dimse/storageCommitment.ts) to an application entity. */
+  reportCommitment: { aeTitle: string; report: object }
+  notifyAvailability: { study: string; revision: number; destination: string }
   purge: Record<string, never>
   watchProviders: Record<string, never>
 }

@@ -9,8 +9,9 @@ import { readPart10Header } from '../../src/dicom/part10.js'
 import { transferSyntaxes } from '../../src/dicom/transferSyntaxes.js'
 import { allowsAddress } from '../../src/dimse/addresses.js'
 import { commandField, decodeCommand, encodeCommand, field } from '../../src/dimse/command.js'
+import { echo } from '../../src/dimse/echo.js'
 import { associateRequest, ProtocolError, readAssociateRequest } from '../../src/dimse/pdu.js'
-import { echo, judge, storeScu } from '../../src/dimse/scu.js'
+import { judge, storeScu } from '../../src/dimse/storeScu.js'
 import { startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance } from '../fixtures/part10.js'
 import { freePort, hasProgram, testWhere } from '../fixtures/peers.js'
@@ -329,7 +330,7 @@ describe('bad input over the socket', () => {
   test('an operation that is not offered gets 0211', async () => {
     const socket = await associated()
     const answer = new Promise<Buffer>(resolve => socket.once('data', resolve))
-    socket.write(pData(encodeCommand({ 2: '1.2.3', 256: 0x20, 272: 7, 1792: 0, 2048: 1 }), 3))
+    socket.write(pData(encodeCommand({ 2: '1.2.3', 256: 0x20, 272: 7, 1792: 0, 2048: 1 }), 3)) // C-FIND over a context of Storage
     socket.write(pData(Buffer.alloc(16), 2))
     const command = decodeCommand((await answer).subarray(12))
     expect(command).toMatchObject({

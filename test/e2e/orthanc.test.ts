@@ -5,14 +5,16 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import type { PhantomOptions } from '../../src/cli/phantom.js'
 import { StowClient } from '../../src/delivery/index.js'
+import { textOf } from '../../src/dicom/dicomJson.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
 import { sopClass } from '../../src/dicom/sopClasses.js'
+import { QueryScu } from '../../src/dimse/queryScu.js'
 import { openFrames } from '../../src/pixels/frames.js'
 import { resultObjects } from '../../src/results/index.js'
 import { drawPicture } from '../../src/results/keyImage.js'
 import type { ResultObject } from '../../src/results/resultObject.js'
 import { corpus } from '../fixtures/corpus.js'
-import { multipart, multipartType } from '../fixtures/part10.js'
+import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { freePort, hasProgram, hasSamples, samples, sharedFolder, testWhere } from '../fixtures/peers.js'
 import { phantomFiles } from '../fixtures/phantom.js'
 import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
@@ -37,7 +39,7 @@ beforeAll(async () => {
     endpoints: `
 destinations:
   - { name: orthanc, stow: { url: '${pacs}/dicom-web' } }
-  - { name: modality, dimse: { aeTitle: ORTHANC, host: 127.0.0.1, port: ${dimsePort} } }
+  - { name: modality, dimse: { aeTitle: ORTHANC, host: 127.0.0.1, port: ${dimsePort}, commit: true } }
 routes: [{ name: all, analysis: { primary: reference, priors: { max: 3, within: P5Y, from: [orthanc] } }, deliverTo: [orthanc, modality] }]
 `,
   })
@@ -131,10 +133,100 @@ const phantom: PhantomOptions = {
 }
 
 describe('Orthanc as PACS', () => {
+  const uidsOf = (bytes: Buffer) => {
+    const outcome = readPart10Header(bytes, true)
+    if (outcome.outcome !== 'header') throw new Error('no header')
+    return outcome.header
+  }
+  const isolated = () =>
+    [1, 2].map(number => instance({ ...quiet, instance: `${quiet.instance.slice(0, 60)}.${number}` }))
+  const quiet = freshUids()
+
+  testWithOrthanc('it is searched by C-FIND, and gives by C-MOVE and by C-GET', async () => {
+    const files = isolated()
+    for (const bytes of files) await http('POST', `${pacs}/instances`, { 'Content-Type': 'application/dicom' }, bytes)
+    const peer = {
+      aeTitle: 'ORTHANC',
+      host: '127.0.0.1',
+      port: dimsePort,
+      callingAeTitle: 'RADBRIDGE',
+      timeoutSeconds: 20,
+    }
+    const scu = new QueryScu(peer)
+    const studies = await scu.searchStudies({ StudyInstanceUID: quiet.study }, ['NumberOfStudyRelatedInstances'])
+    expect(studies).toHaveLength(1)
+    expect((await scu.searchInstances(quiet.study)).map(entry => textOf(entry, '00080018')).toSorted()).toEqual(
+      files.map(bytes => uidsOf(bytes).sopInstanceUid).toSorted(),
+    )
+    expect(await scu.move({ study: quiet.study }, 'RADBRIDGE')).toEqual({ completed: 2, failed: 0 })
+    const here = await http('GET', `${service.url}/dicom-web/studies/${quiet.study}/instances`)
+    expect(here.json).toHaveLength(2)
+    let came = 0
+    const store = {
+      begin: async () => ({
+        write: () => undefined,
+        abort: async () => {},
+        async end() {
+          came++
+          return { status: 0 }
+        },
+      }),
+    }
+    const wanted = { study: quiet.study, series: quiet.series }
+    expect(await scu.get(wanted, [sopClass.ct], store)).toEqual({ completed: 2, failed: 0 })
+    expect(came).toBe(2)
+    await scu.close()
+  })
+
+  testWithOrthanc('it finds studies in us by C-FIND, and has them sent by C-MOVE', async () => {
+    const uids = freshUids()
+    const bytes = instance({ ...uids, elements: { '00100020': element('00100020', 'LO', 'MOVE-ME') } })
+    await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart([bytes]))
+    const query = await http(
+      'POST',
+      `${pacs}/modalities/radbridge/query`,
+      {},
+      JSON.stringify({ Level: 'Study', Query: { PatientID: 'MOVE-*' } }),
+    )
+    const answers = await http('GET', `${pacs}/queries/${query.json.ID}/answers?expand&simplify`)
+    expect(answers.json.map((entry: { StudyInstanceUID: string }) => entry.StudyInstanceUID)).toEqual([uids.study])
+    const moved = await http(
+      'POST',
+      `${pacs}/queries/${query.json.ID}/retrieve`,
+      {},
+      JSON.stringify({ TargetAet: 'ORTHANC' }),
+    )
+    expect(moved.status).toBe(200)
+    const found = await http('GET', `${pacs}/dicom-web/studies/${uids.study}/instances`)
+    expect(found.json).toHaveLength(1)
+  })
+
+  testWithOrthanc('it asks us for storage commitment, and gets an answer for each instance', async () => {
+    const uids = freshUids()
+    await http(
+      'POST',
+      `${service.url}/dicom-web/studies`,
+      { 'Content-Type': multipartType },
+      multipart([instance(uids)]),
+    )
+    const ask = async (instanceUid: string) => {
+      const body = { DicomInstances: [{ SOPClassUID: sopClass.ct, SOPInstanceUID: instanceUid }] }
+      const { json } = await http('POST', `${pacs}/modalities/radbridge/storage-commitment`, {}, JSON.stringify(body))
+      return until('the report', async () => {
+        const report = await http('GET', `${pacs}/storage-commitment/${json.ID}`)
+        return report.json.Status === 'Pending' ? undefined : report.json
+      })
+    }
+    expect(await ask(uids.instance)).toMatchObject({ Status: 'Success', Success: [{ SOPInstanceUID: uids.instance }] })
+    expect(await ask('1.2.3.4.5')).toMatchObject({ Status: 'Failure', Failures: [{ SOPInstanceUID: '1.2.3.4.5' }] })
+  })
+
   testWithOrthanc('pushes a chest CT by its STOW-RS client and finds the valid SR in itself', async () => {
     const study = await pushFromOrthanc(await phantomFiles(phantom))
     const detail = await followStudy(service.url, study, 60)
     expect(detail).toMatchObject({ state: 'completed', instances: 100 })
+    const committed = detail.timeline.filter(({ detail: told }) => JSON.stringify(told).includes('committed (storage'))
+    expect(committed.length).toBeGreaterThan(0)
     const reports = await reportsInOrthanc(study)
     expect(reports).toHaveLength(1)
     const segmentation = await resultsInOrthanc(study, 'SEG')
