@@ -16,7 +16,7 @@ import { dicomProvider } from './analysis/providers/dicom/index.js'
 import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
 import { createDeliverer, StowClient } from './delivery/index.js'
-import { dicomwebRouter } from './dicomweb/index.js'
+import { cors, dicomwebRouter } from './dicomweb/index.js'
 import { echo } from './dimse/echo.js'
 import { peerOf } from './dimse/openAssociation.js'
 import { type Scp, startScp } from './dimse/scp.js'
@@ -233,6 +233,7 @@ async function pipelineContext(
     providers,
     deliverers,
     decode,
+    scratch,
     aeTitle: settings.dimse.aeTitle,
     quietSeconds: settings.study.quietSeconds,
     deviceSerialNumber: await madeOnce(database, 'installation', randomUUID().slice(0, 8)),
@@ -270,6 +271,7 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
   })
   app.use(
     '/dicom-web',
+    cors(settings.http.corsOrigins),
     dicomwebAccess(endpoints.sources, admin),
     dicomwebRouter({ ...context, limits: settings.stow, draining: () => draining }),
   )

@@ -63,7 +63,10 @@ export async function findInstance(db: Queryable, sopInstanceUid: string): Promi
 }
 
 /** An instance that is to be given to somebody, without its header. */
-export type RetrievableInstance = Omit<StoredInstance, 'header' | 'origin'>
+export type RetrievableInstance = Omit<StoredInstance, 'header' | 'origin'> & {
+  /** Of all its bytes. */
+  crc32: number
+}
 
 /** The instances that have all of these: each list may name several, and an absent one allows any. */
 export async function instancesToRetrieve(
@@ -90,10 +93,25 @@ export async function instancesToRetrieve(
   const { rows } = await db.query<RetrievableInstance>(
     `select sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid", study_instance_uid "studyInstanceUid",
             series_instance_uid "seriesInstanceUid", transfer_syntax_uid "transferSyntaxUid", blob_key "blobKey",
-            byte_length "byteLength"
+            byte_length "byteLength", crc32
        from instance i where ${conditions.join(' and ')}
       order by series_instance_uid, ${byNumber}, sop_instance_uid`,
     values,
   )
   return rows
+}
+
+/** Headers as the text of their DICOM JSON, which is not parsed, by SOP Instance UID. */
+export async function headersOf(
+  db: Queryable,
+  sopInstanceUids: readonly string[],
+): Promise<Map<string, { text: string; isImage: boolean; bitsAllocated: number }>> {
+  const { rows } = await db.query<{ uid: string; text: string; isImage: boolean; bitsAllocated: string | null }>(
+    `select sop_instance_uid uid, header::text as text, header ? '00280010' "isImage", header #>> '{00280100,Value,0}' "bitsAllocated"
+       from instance where sop_instance_uid = any ($1)`,
+    [sopInstanceUids],
+  )
+  return new Map(
+    rows.map(({ uid, bitsAllocated, ...row }) => [uid, { ...row, bitsAllocated: Number(bitsAllocated ?? 16) }]),
+  )
 }

@@ -165,14 +165,14 @@ function readQuery(query: QidoQuery, level: number) {
   let limit = maximumResults
   let offset = 0
   const include = { all: false, tags: new Set<string>() }
+  const fuzzy = query.parameters.some(([name, value]) => name === 'fuzzymatching' && value === 'true')
   for (const [name, value] of query.parameters) {
     if (name === 'limit') limit = Math.min(natural(name, value), maximumResults)
     else if (name === 'offset') offset = natural(name, value)
-    else if (name === 'fuzzymatching')
-      continue // literal matching, told by a Warning header
+    else if (name === 'fuzzymatching') continue
     else if (name === 'includefield') addIncluded(include, value)
     else {
-      const condition = matchingCondition(name, value, level, bind)
+      const condition = matchingCondition(name, value, level, fuzzy, bind)
       if (condition) conditions.push(condition)
     }
   }
@@ -203,6 +203,7 @@ function matchingCondition(
   name: string,
   value: string,
   level: number,
+  fuzzy: boolean,
   bind: (value: unknown) => string,
 ): string | undefined {
   const tag = toTag(name)
@@ -225,6 +226,7 @@ function matchingCondition(
       return bounds.length > 0 ? `(${bounds.join(' and ')})` : undefined
     }
     case 'name':
+      if (fuzzy) return fuzzyCondition(sql, value, bind)
       return /[*?]/.test(value)
         ? `${sql} ilike ${bind(likePattern(value))}`
         : `lower(${sql}) = any (${bind(nameForms(value))})`
@@ -232,6 +234,31 @@ function matchingCondition(
       return /[*?]/.test(value) ? `${sql} like ${bind(likePattern(value))}` : `${sql} = ${bind(value)}`
   }
 }
+
+/**
+ * Fuzzy matching of names (PS3.18 8.3.4.2, as we define it): each word is the beginning of a component of the name, in any order, whatever its case and accents. Wildcards
+ * stay what they are.
+ */
+function fuzzyCondition(sql: string, value: string, bind: (value: unknown) => string): string | undefined {
+  const words = plain(value)
+    .split(/[\s^=,]+/)
+    .filter(Boolean)
+  const like = words.map(word => `${plainSql(sql)} ~ ${bind(`(^|[\\s^=,-])${patternOf(word)}`)}`)
+  return like.length > 0 ? `(${like.join(' and ')})` : undefined
+}
+
+const patternOf = (word: string) =>
+  word
+    .replace(/[.+()[\]{}|\\$-]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+
+const accented = 'àáâãäåāăąçćčďèéêëēěęìíîïīłñńňòóôõöøōőřśšşťùúûüūůűýÿźżž'
+const unaccented = 'aaaaaaaaacccdeeeeeeeiiiiilnnnoooooooorssstuuuuuuuyyzzz'
+
+const plainSql = (sql: string) => `translate(lower(${sql}), '${accented}', '${unaccented}')`
+const plain = (text: string) =>
+  Array.from(text.toLowerCase(), letter => unaccented[accented.indexOf(letter)] ?? letter).join('')
 
 /** A name may be stored with further groups (=) behind the one asked for. */
 function nameForms(value: string): string[] {

@@ -31,6 +31,11 @@ export function tagOf(keyword: string): string | undefined {
   return tag && /^[0-9A-F]{8}$/.test(tag) ? tag : undefined
 }
 
+/** @returns undefined for private and unknown attributes */
+export function keywordOf(tag: string): string | undefined {
+  return isPrivateTag(tag) ? undefined : dictionary[`(${tag.slice(0, 4)},${tag.slice(4)})`]?.name
+}
+
 function isPrivateTag(tag: string): boolean {
   return (Number.parseInt(tag.slice(3, 4), 16) & 1) === 1
 }

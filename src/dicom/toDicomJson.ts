@@ -5,7 +5,7 @@ import { vrOf } from './dictionary.js'
 
 /** Sequences nested deeper than this are refused: no real object needs them, and recursion must end. */
 const maxSequenceDepth = 64
-/** Binary values up to this length stand in the JSON; longer ones are left out of the header. */
+/** Binary values up to this length stand in the JSON; of longer ones their path within the data set, as Bulk Data URI. */
 const defaultInlineBinary = 4096
 
 const pixelDataTags = new Set(['7FE00008', '7FE00009', '7FE00010'])
@@ -27,8 +27,8 @@ const numericVrs: Readonly<Record<string, { bytes: number; read: keyof DataView 
 }
 
 /**
- * Header of a parsed data set as DICOM JSON (PS3.18 F): group lengths, Pixel Data and long binary values left out.
- * @param maxInlineBinary binary values up to so many bytes are kept
+ * Header of a parsed data set as DICOM JSON (PS3.18 F): group lengths and Pixel Data left out.
+ * @param maxInlineBinary of binary values with more bytes only the path is kept: `54000100/0/54001010`
  * @throws NestedTooDeep
  */
 export function toDicomJson(
@@ -37,6 +37,7 @@ export function toDicomJson(
   maxInlineBinary = defaultInlineBinary,
   inherited?: CharacterSet,
   depth = 0,
+  path = '',
 ): DicomJson {
   if (depth > maxSequenceDepth) throw new NestedTooDeep(`sequences are nested deeper than ${maxSequenceDepth}`)
   const charset = characterSetOf(dataSet, inherited)
@@ -51,9 +52,10 @@ export function toDicomJson(
       littleEndian,
       signed,
       depth,
+      path,
       maxInlineBinary,
     })
-    if (converted) json[tag] = converted
+    json[tag] = converted
   }
   return json
 }
@@ -63,23 +65,26 @@ interface Context {
   littleEndian: boolean
   signed: boolean
   depth: number
+  path: string
   maxInlineBinary: number
 }
 
-function convertElement(
-  dataSet: DataSet,
-  element: Element,
-  tag: string,
-  context: Context,
-): DicomJsonElement | undefined {
+function convertElement(dataSet: DataSet, element: Element, tag: string, context: Context): DicomJsonElement {
   let vr = element.vr ?? vrOf(tag) ?? 'UN'
   if (vr === 'UN' && !element.items) vr = knownVrOfUn(tag) ?? 'UN'
   if (vr === 'US' && element.vr === undefined && context.signed && isPixelValued(tag)) vr = 'SS'
   if (element.items || vr === 'SQ') {
     const items = (element.items ?? []).filter(item => item.dataSet)
     // An item of an UN sequence is Implicit VR (PS3.5 6.2.2 note): its elements have no VR of their own.
-    const Value = items.map(item =>
-      toDicomJson(item.dataSet!, context.littleEndian, context.maxInlineBinary, context.charset, context.depth + 1),
+    const Value = items.map((item, i) =>
+      toDicomJson(
+        item.dataSet!,
+        context.littleEndian,
+        context.maxInlineBinary,
+        context.charset,
+        context.depth + 1,
+        `${context.path}${tag}/${i}/`,
+      ),
     )
     return { vr: 'SQ', ...(Value.length > 0 ? { Value } : {}) }
   }
@@ -98,13 +103,14 @@ function convertElement(
       ? { vr }
       : { vr, Value: values.map(value => (value === '' ? null : value)) }
   }
-  if (bytes.length > context.maxInlineBinary) return undefined
+  if (bytes.length > context.maxInlineBinary) return { vr, BulkDataURI: `${context.path}${tag}` }
   const binary = Buffer.from(bytes) // a copy: its bytes may be exchanged
   if (!context.littleEndian) swapWords(binary, vr) // PS3.18 F.2.7: InlineBinary is Little Endian
   return { vr, InlineBinary: binary.toString('base64') }
 }
 
-function swapWords(bytes: Buffer, vr: string): void {
+/** Turns words of a binary value from Big to Little Endian, in place. */
+export function swapWords(bytes: Buffer, vr: string): void {
   const size = { OW: 2, OF: 4, OL: 4, OD: 8, OV: 8 }[vr]
   if (!size || bytes.length % size !== 0) return
   if (size === 2) bytes.swap16()

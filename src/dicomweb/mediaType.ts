@@ -41,6 +41,15 @@ export function accepts(accepted: readonly MediaType[], type: string): boolean {
   return accepted.some(a => a.type === type || a.type === '*/*' || a.type === `${type.slice(0, type.indexOf('/'))}/*`)
 }
 
+/** The one of these media types that is accepted best; of those alike the first. */
+export function chooseType<T extends string>(accepted: readonly MediaType[], offered: readonly T[]): T | undefined {
+  for (const type of accepted) {
+    const found = offered.find(candidate => accepts([type], candidate))
+    if (found) return found
+  }
+  return undefined
+}
+
 function splitOutsideQuotes(text: string, separator: string): string[] {
   const pieces: string[] = []
   let quoted = false

@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { QueryProblem, searchInstances, searchSeries, searchStudies } from '../archive/index.js'
 import type { DicomJson } from '../dicom/dicomJson.js'
+import { toNativeXml } from '../dicom/nativeXml.js'
 import type { Database } from '../platform/database.js'
 import { accepts, parseAccept } from './mediaType.js'
 import { sendProblem } from './problem.js'
@@ -11,12 +13,11 @@ const searches = { studies: searchStudies, series: searchSeries, instances: sear
 /** QIDO-RS, PS3.18 10.6: studies, series or instances, below what the path names. */
 export function qido(database: Database, level: keyof typeof searches) {
   return async (req: Request, res: Response): Promise<void> => {
-    if (!['application/dicom+json', 'application/json'].some(type => accepts(parseAccept(req.headers.accept), type))) {
-      return sendProblem(res, {
-        status: 406,
-        title: 'Not Acceptable',
-        detail: 'results are available as application/dicom+json',
-      })
+    const form = formOf(req)
+    if (!form) {
+      const detail =
+        'results are available as application/dicom+json, and as multipart/related; type="application/dicom+xml"'
+      return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
     }
     try {
       const parameters = [...new URLSearchParams(req.url.split('?')[1] ?? '')]
@@ -28,16 +29,11 @@ export function qido(database: Database, level: keyof typeof searches) {
       })
       const warnings: string[] = []
       if (page.truncated) warnings.push('299 radbridge "There are additional results that can be requested"')
-      if (parameters.some(([name, value]) => name === 'fuzzymatching' && value === 'true')) {
-        warnings.push(
-          '299 radbridge "The fuzzymatching parameter is not supported. Only literal matching has been performed."',
-        )
-      }
       if (warnings.length > 0) res.set('Warning', warnings.join(', '))
       const base = baseUrl(req)
-      res
-        .type('application/dicom+json')
-        .send(JSON.stringify(page.results.map(result => withRetrieveUrl(result, base, level))))
+      const results = page.results.map(result => withAddresses(result, base, level))
+      if (form === 'json') res.type('application/dicom+json').send(JSON.stringify(results))
+      else sendXml(res, results)
     } catch (error) {
       if (!(error instanceof QueryProblem)) throw error
       sendProblem(res, { status: 400, title: 'Bad Request', detail: error.message })
@@ -45,10 +41,39 @@ export function qido(database: Database, level: keyof typeof searches) {
   }
 }
 
-function withRetrieveUrl(result: DicomJson, base: string, level: keyof typeof searches): DicomJson {
+/** Retrieve URL, and addresses of bulk data that `includefield=all` brings. */
+function withAddresses(result: DicomJson, base: string, level: keyof typeof searches): DicomJson {
   const uid = (tag: string) => String(result[tag]?.Value?.[0] ?? '')
   let url = `${base}/studies/${uid('0020000D')}`
   if (level !== 'studies') url += `/series/${uid('0020000E')}`
   if (level === 'instances') url += `/instances/${uid('00080018')}`
-  return { ...result, '00081190': { vr: 'UR', Value: [url] } }
+  const bulk = level === 'instances' ? addressed(result, `${url}/bulkdata`) : result
+  return { ...bulk, '00081190': { vr: 'UR', Value: [url] } }
+}
+
+function addressed(dataset: DicomJson, base: string): DicomJson {
+  const text = JSON.stringify(dataset)
+  if (!text.includes('"BulkDataURI"')) return dataset
+  return JSON.parse(text, (key, value) => (key === 'BulkDataURI' ? `${base}/${value}` : value)) as DicomJson
+}
+
+function formOf(req: Request): 'json' | 'xml' | undefined {
+  for (const type of parseAccept(req.headers.accept)) {
+    if (accepts([type], 'application/dicom+json') || accepts([type], 'application/json')) return 'json'
+    const rootType = type.parameters.type?.toLowerCase() ?? 'application/dicom+xml'
+    if (type.type === 'multipart/related' && rootType === 'application/dicom+xml') return 'xml'
+  }
+  return undefined
+}
+
+/** Each result in a part; nothing where there is none (PS3.18 10.6.3.1). */
+function sendXml(res: Response, results: readonly DicomJson[]): void {
+  if (results.length === 0) return void res.status(204).end()
+  const boundary = randomUUID()
+  const parts = results.map(
+    result => `--${boundary}\r\nContent-Type: application/dicom+xml\r\n\r\n${toNativeXml(result)}\r\n`,
+  )
+  res
+    .set('Content-Type', `multipart/related; type="application/dicom+xml"; boundary=${boundary}`)
+    .send(Buffer.from(`${parts.join('')}--${boundary}--\r\n`))
 }

@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
+import { MalformedMultipart } from './multipartSplitter.js'
 
 /** The sender was silent, or nearly so, for longer than allowed. */
 export class SenderTooSlow extends Error {}
@@ -14,10 +15,10 @@ export interface Pace {
  * Reads a request body chunk by chunk. Stopping early leaves the connection open, so that an answer can still be sent.
  * @param onChunk `'stop'` ends reading; a promise makes the sender wait; a throw ends reading with that error
  * @returns `'end'` or `'stopped'`
- * @throws SenderTooSlow, SenderGone
+ * @throws SenderTooSlow, SenderGone, MalformedMultipart
  */
 export function readBody(
-  req: IncomingMessage,
+  req: Readable,
   pace: Pace,
   onChunk: (chunk: Buffer) => Promise<void> | 'stop' | undefined,
 ): Promise<'end' | 'stopped'> {
@@ -45,7 +46,8 @@ export function readBody(
       }
     }
     const onEnd = () => finish(() => resolve('end'))
-    const onGone = () => finish(() => reject(new SenderGone('the sender hung up')))
+    const onGone = (error?: Error) =>
+      finish(() => reject(error instanceof MalformedMultipart ? error : new SenderGone('the sender hung up')))
     const clock = setInterval(() => {
       const enough = arrived >= Math.max(1, pace.minimumBytesPerSecond * pace.idleSeconds)
       arrived = 0

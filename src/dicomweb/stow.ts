@@ -1,13 +1,17 @@
 import type { Request, Response } from 'express'
+import { textOf } from '../dicom/dicomJson.js'
+import { toNativeXml } from '../dicom/nativeXml.js'
 import { reason } from '../dicom/reasons.js'
 import { isValidUid } from '../dicom/uid.js'
 import type { Ingest, InstanceOutcome, InstanceReceiver } from '../ingest/index.js'
 import type { Log } from '../platform/log.js'
-import { accepts, type MediaType, parseAccept, parseMediaType } from './mediaType.js'
-import { MalformedMultipart, MultipartSplitter } from './multipartSplitter.js'
+import { decodedBody, isKnownEncoding } from './contentEncoding.js'
+import { chooseType, type MediaType, parseAccept, parseMediaType } from './mediaType.js'
+import { MalformedMultipart, MultipartSplitter, type PartHandlers } from './multipartSplitter.js'
 import { type Problem, sendProblem, sendProblemEarly } from './problem.js'
 import { readBody, SenderTooSlow } from './readBody.js'
 import { storeInstancesResponse } from './storeInstancesResponse.js'
+import { AssemblyProblem, MetadataRequest } from './stowMetadata.js'
 
 export interface StowLimits {
   maxRequestBytes: number
@@ -18,11 +22,17 @@ export interface StowLimits {
 
 export interface StowOptions {
   ingest: Ingest
+  /** Folder for bulk data until the instances that it belongs to are put together. */
+  scratch: string
   limits: StowLimits
   log: Log
   /** True once the service is stopping: it takes no new requests, and finishes those it has. */
   draining(): boolean
 }
+
+const answerTypes = ['application/dicom+json', 'application/dicom+xml']
+/** What a multipart body may consist of: Part 10 files, or metadata and bulk data (PS3.18 table 10.5.2-1). */
+const rootTypes: readonly string[] = ['application/dicom', 'application/dicom+json', 'application/dicom+xml']
 
 /** RFC 2046 has 70, but Orthanc sends 73. */
 const maxBoundary = 200
@@ -42,7 +52,12 @@ export function stow(options: StowOptions) {
     const answer = storeInstancesResponse(outcome.instances, baseUrl(req), outcome.tooLarge)
     if ('title' in answer) return sendProblem(res, answer)
     if (outcome.connectionClose) res.set('Connection', 'close')
-    res.status(answer.status).type('application/dicom+json').send(JSON.stringify(answer.dataset))
+    const type = chooseType(parseAccept(req.headers.accept), answerTypes)!
+    const isXml = type === 'application/dicom+xml'
+    res
+      .status(answer.status)
+      .type(type)
+      .send(isXml ? toNativeXml(answer.dataset) : JSON.stringify(answer.dataset))
   }
 }
 
@@ -56,11 +71,13 @@ async function refusedBeforeReading(
   if (study !== undefined && !isValidUid(study)) {
     return { status: 400, title: 'Bad Request', detail: 'the Study Instance UID in the URL is not a valid UID' }
   }
-  if (!accepts(parseAccept(req.headers.accept), 'application/dicom+json')) {
-    return { status: 406, title: 'Not Acceptable', detail: 'the answer is available as application/dicom+json' }
+  if (!chooseType(parseAccept(req.headers.accept), answerTypes)) {
+    const detail = `the answer is available as ${answerTypes.join(' and ')}`
+    return { status: 406, title: 'Not Acceptable', detail }
   }
-  if (req.headers['content-encoding'] && req.headers['content-encoding'] !== 'identity') {
-    return { status: 415, title: 'Unsupported Media Type', detail: 'send the body without Content-Encoding' }
+  if (!isKnownEncoding(req)) {
+    const detail = 'a Content-Encoding may be gzip or deflate'
+    return { status: 415, title: 'Unsupported Media Type', detail, headers: { 'Accept-Encoding': 'gzip, deflate' } }
   }
   const problem = contentTypeProblem(parseMediaType(req.headers['content-type'] ?? ''))
   if (problem) return problem
@@ -72,11 +89,12 @@ async function refusedBeforeReading(
 }
 
 function contentTypeProblem(type: MediaType | undefined): Problem | undefined {
-  const expected = 'expected multipart/related; type="application/dicom"; boundary=… or application/dicom'
+  const expected =
+    'expected application/dicom, or multipart/related; boundary=… with type="application/dicom", "application/dicom+json" or "application/dicom+xml"'
   if (type?.type === 'application/dicom') return undefined
   if (type?.type !== 'multipart/related') return { status: 415, title: 'Unsupported Media Type', detail: expected }
   const rootType = type.parameters.type?.toLowerCase()
-  if (rootType !== undefined && rootType !== 'application/dicom') {
+  if (rootType !== undefined && !rootTypes.includes(rootType)) {
     return {
       status: 415,
       title: 'Unsupported Media Type',
@@ -113,9 +131,7 @@ class Transfer {
   async run(): Promise<Stored | Problem | 'gone'> {
     const type = parseMediaType(this.req.headers['content-type']!)!
     try {
-      const end = await (type.type === 'application/dicom'
-        ? this.readSinglePart()
-        : this.readMultipart(type.parameters.boundary!))
+      const end = await this.read(type)
       if (end === 'stopped') await this.noteCut('the request was longer than the limit')
       const instances = await Promise.all(this.outcomes)
       if (instances.length === 0 && end === 'end') return emptyBody
@@ -137,13 +153,53 @@ class Transfer {
     return this.req.res?.locals.source as string | undefined
   }
 
-  private async readMultipart(boundary: string): Promise<'end' | 'stopped'> {
-    const splitter = new MultipartSplitter(boundary, {
-      partBegin: headers => this.beginPart(headers),
-      partData: bytes => this.current?.write(bytes),
-      partEnd: () => this.endPart(),
-    })
-    const end = await readBody(this.req, this.options.limits, chunk => {
+  private read({ type, parameters }: MediaType): Promise<'end' | 'stopped'> {
+    if (type === 'application/dicom') return this.readSinglePart()
+    const rootType = parameters.type?.toLowerCase() ?? 'application/dicom'
+    return rootType === 'application/dicom'
+      ? this.readMultipart(parameters.boundary!, {
+          partBegin: headers => this.beginPart(headers),
+          partData: bytes => this.current?.write(bytes),
+          partEnd: () => this.endPart(),
+        })
+      : this.readMetadata(parameters.boundary!, rootType === 'application/dicom+xml' ? 'xml' : 'json')
+  }
+
+  /** Metadata and bulk data: the instances are put together when all of it is there. */
+  private async readMetadata(boundary: string, form: 'json' | 'xml'): Promise<'end' | 'stopped'> {
+    const { ingest, scratch } = this.options
+    const request = new MetadataRequest(form, scratch, baseUrl(this.req))
+    try {
+      const end = await this.readMultipart(boundary, {
+        partBegin: headers => request.beginPart(headers),
+        partData: bytes => request.write(bytes),
+        partEnd: () => request.endPart(),
+      })
+      if (end === 'stopped') return end
+      for (const dataset of await request.datasets()) {
+        const receiver = ingest.begin(this.source)
+        this.current = receiver
+        try {
+          for await (const bytes of request.instance(dataset)) await receiver.write(bytes)
+          this.endPart()
+          await this.catchUp(undefined)
+        } catch (error) {
+          this.current = undefined
+          await receiver.abort()
+          if (!(error instanceof AssemblyProblem)) throw error
+          this.outcomes.push(Promise.resolve(refusedAssembly(error)))
+        }
+      }
+      await Promise.all(this.outcomes) // their bytes come from the files
+      return end
+    } finally {
+      await request.dispose()
+    }
+  }
+
+  private async readMultipart(boundary: string, handlers: PartHandlers): Promise<'end' | 'stopped'> {
+    const splitter = new MultipartSplitter(boundary, handlers)
+    const end = await this.readBody(chunk => {
       if (this.isOverLimit(chunk)) return 'stop'
       const busy = splitter.write(chunk)
       if (splitter.partCount > this.options.limits.maxParts) return 'stop'
@@ -159,11 +215,21 @@ class Transfer {
 
   private async readSinglePart(): Promise<'end' | 'stopped'> {
     this.current = this.options.ingest.begin(this.source)
-    const end = await readBody(this.req, this.options.limits, chunk =>
+    const end = await this.readBody(chunk =>
       this.isOverLimit(chunk) ? 'stop' : this.catchUp(this.current!.write(chunk)),
     )
     if (end === 'end' && this.received > 0) this.endPart()
     return end
+  }
+
+  /** The body, without its Content-Encoding. */
+  private async readBody(onChunk: (chunk: Buffer) => Promise<void> | 'stop' | undefined): Promise<'end' | 'stopped'> {
+    const body = decodedBody(this.req)
+    try {
+      return await readBody(body, this.options.limits, onChunk)
+    } finally {
+      if (body !== this.req) body.destroy()
+    }
   }
 
   private isOverLimit(chunk: Buffer): boolean {
@@ -222,6 +288,13 @@ class Transfer {
     this.options.log.warn('a STOW-RS transfer broke off', { why, bytes: this.received, instances: outcomes.length })
     await this.options.ingest.transferWasCut([...new Set([...studies, ...(study ? [study] : [])])], why).catch(() => {})
   }
+}
+
+/** What is known of an instance that could not be put together. */
+function refusedAssembly({ message: detail, dataset }: AssemblyProblem): InstanceOutcome {
+  const known = { sopClassUid: textOf(dataset, '00080016'), sopInstanceUid: textOf(dataset, '00080018') }
+  const identity = known.sopClassUid && known.sopInstanceUid ? (known as Record<keyof typeof known, string>) : {}
+  return { outcome: 'refused', reason: reason.cannotUnderstand, detail, ...identity }
 }
 
 const emptyBody: Problem = { status: 400, title: 'Bad Request', detail: 'the body holds no instance' }

@@ -1,107 +1,228 @@
 import { randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Request, Response } from 'express'
-import { type BlobStore, findInstances, type StoredInstance } from '../archive/index.js'
-import { type DicomJson, numberOf } from '../dicom/dicomJson.js'
+import yazl from 'yazl'
+import { type BlobStore, instancesToRetrieve, type RetrievableInstance } from '../archive/index.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
+import { PixelProblem } from '../pixels/imageDescription.js'
+import type { NativeObject } from '../pixels/nativeObject.js'
 import type { PixelPool } from '../pixels/pool.js'
 import type { Database } from '../platform/database.js'
+import { entityTag, isNotModified, rangeOf } from './conditional.js'
 import { type MediaType, parseAccept } from './mediaType.js'
 import { sendProblem } from './problem.js'
-import { baseUrl } from './stow.js'
 
 export interface WadoOptions {
   database: Database
   blobs: BlobStore
   pixels: PixelPool
+  /** Decodes an object for one who wants it in no compressed transfer syntax. */
+  decode(path: string): Promise<NativeObject>
 }
 
-/** WADO-RS, PS3.18 10.4: a study, a series or an instance as Part 10 files, each as it is stored. */
-export function wado({ database, blobs }: WadoOptions) {
+/** How instances go out. */
+interface Form {
+  shape: 'single' | 'multipart' | 'zip'
+  /** Those in other transfer syntaxes are decoded. */
+  decoded: boolean
+}
+
+/** WADO-RS, PS3.18 10.4: a study, a series or an instance as Part 10 files, as they are stored or decoded. */
+export function wado(options: WadoOptions) {
   return async (req: Request, res: Response): Promise<void> => {
-    const instances = await findInstances(database, level(req))
+    const instances = await instancesAt(options.database, req)
     if (instances.length === 0) return notFound(res)
     const form = chooseForm(parseAccept(req.headers.accept), instances)
     if (!form) {
       const detail =
-        'instances are available as application/dicom in the transfer syntax in which they are stored; ' +
+        'instances are available as application/dicom or application/zip, in Explicit VR Little Endian or in the transfer syntax in which they are stored; ' +
         'ask for transfer-syntax=* to get them so'
       return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
     }
-    if (form === 'single') {
-      const only = instances[0]!
-      res.set({
-        'Content-Type': `application/dicom; transfer-syntax=${only.transferSyntaxUid}`,
-        'Content-Length': String(only.byteLength),
-      })
-      return pipeline(blobs.read(only.blobKey), res).catch(ignoreHangUp)
-    }
+    if (isNotModified(req, res, entityTag(instances, `${form.shape} ${form.decoded}`))) return
+    if (form.shape === 'single') return sendSingle(req, res, instances[0]!, form, options)
+    if (form.shape === 'zip') return sendZip(req, res, instances, form, options)
     const boundary = randomUUID()
     res.set('Content-Type', `multipart/related; type="application/dicom"; boundary=${boundary}`)
-    return pipeline(Readable.from(multipart(instances, blobs, boundary), { objectMode: false }), res).catch(
-      ignoreHangUp,
-    )
+    if (req.method === 'HEAD') return void res.end()
+    const body = multipart(instances, form, boundary, options)
+    return pipeline(Readable.from(body, { objectMode: false }), res).catch(ignoreHangUp)
   }
 }
 
-/** Retrieve Metadata, PS3.18 10.4.1.1.4: data sets as DICOM JSON from the index; pixel data by address. */
-export function wadoMetadata({ database }: WadoOptions) {
-  return async (req: Request, res: Response): Promise<void> => {
-    const instances = await findInstances(database, level(req))
-    if (instances.length === 0) return notFound(res)
-    const base = baseUrl(req)
-    res.type('application/dicom+json').send(JSON.stringify(instances.map(instance => withPixelData(instance, base))))
-  }
+/** The instances that a path names, in the order of their series and numbers. */
+export function instancesAt(database: Database, req: Request): Promise<RetrievableInstance[]> {
+  const { study, series, instance } = req.params as { study: string; series?: string; instance?: string }
+  return instancesToRetrieve(database, {
+    studies: [study],
+    series: series === undefined ? undefined : [series],
+    instances: instance === undefined ? undefined : [instance],
+  })
 }
 
-/** Pixel Data by address: a client that asks there gets the value as it is stored. */
-function withPixelData(instance: StoredInstance, base: string): DicomJson {
-  const { header, studyInstanceUid, seriesInstanceUid, sopInstanceUid } = instance
-  if (!header['00280010']) return header
-  const vr = (numberOf(header, '00280100') ?? 16) > 8 ? 'OW' : 'OB'
-  const path = `studies/${studyInstanceUid}/series/${seriesInstanceUid}/instances/${sopInstanceUid}/bulkdata/7FE00010`
-  return { ...header, '7FE00010': { vr, BulkDataURI: `${base}/${path}` } }
-}
-
-function level(req: Request): { study: string; series?: string; instance?: string } {
-  return req.params as { study: string; series?: string; instance?: string }
-}
-
-function notFound(res: Response): void {
+export function notFound(res: Response): void {
   sendProblem(res, { status: 404, title: 'Not Found', detail: 'nothing is stored under this address' })
 }
 
-/** Default transfer syntax is Explicit VR Little Endian (PS3.18 8.7.3.5.2); `*` takes what is stored. */
-function chooseForm(
-  accepted: readonly MediaType[],
-  instances: readonly StoredInstance[],
-): 'single' | 'multipart' | undefined {
-  for (const type of accepted) {
-    const wanted = type.parameters['transfer-syntax'] ?? explicitVrLittleEndian
-    const available = wanted === '*' || instances.every(instance => instance.transferSyntaxUid === wanted)
-    const single = type.type === 'application/dicom' && instances.length === 1
-    const rootType = (type.parameters.type ?? 'application/dicom').toLowerCase()
-    const multi = type.type === 'multipart/related' && (rootType === 'application/dicom' || rootType === '*/*')
-    if (type.type === '*/*' || type.type === 'multipart/*') return 'multipart'
-    if (available && single) return 'single'
-    if (available && multi) return 'multipart'
+/** Default transfer syntax is Explicit VR Little Endian (PS3.18 8.7.3.5.2); `*` takes what is stored, and so does who takes anything. */
+function chooseForm(accepted: readonly MediaType[], instances: readonly RetrievableInstance[]): Form | undefined {
+  for (const { type, parameters } of accepted) {
+    if (type === '*/*' || type === 'multipart/*') return { shape: 'multipart', decoded: false }
+    const wanted = parameters['transfer-syntax'] ?? explicitVrLittleEndian
+    const asStored = wanted === '*' || instances.every(instance => instance.transferSyntaxUid === wanted)
+    const decoded = !asStored && wanted === explicitVrLittleEndian && instances.some(isDecodable)
+    if (!asStored && !decoded) continue
+    const rootType = (parameters.type ?? 'application/dicom').toLowerCase()
+    const isDicom = rootType === 'application/dicom' || rootType === '*/*'
+    if (type === 'application/dicom' && instances.length === 1) return { shape: 'single', decoded }
+    if (type === 'multipart/related' && isDicom) return { shape: 'multipart', decoded }
+    if (type === 'application/zip') return { shape: 'zip', decoded }
   }
   return undefined
 }
 
-async function* multipart(
-  instances: readonly StoredInstance[],
-  blobs: BlobStore,
-  boundary: string,
-): AsyncGenerator<Buffer> {
-  for (const instance of instances) {
-    const head = `--${boundary}\r\nContent-Type: application/dicom; transfer-syntax=${instance.transferSyntaxUid}\r\n\r\n`
-    yield Buffer.from(head)
-    for await (const chunk of blobs.read(instance.blobKey)) yield chunk as Buffer
-    yield Buffer.from('\r\n')
+/** Video is given as it is stored. */
+const isDecodable = ({ transferSyntaxUid }: RetrievableInstance) => !/\.1\.2\.4\.10\d(\.|$)/.test(transferSyntaxUid)
+
+/** An instance as it goes out. */
+interface Outgoing {
+  path: string
+  byteLength: number
+  transferSyntaxUid: string
+  dispose(): Promise<void>
+}
+
+/** What cannot be decoded goes out as it is stored, and says so. */
+async function outgoing(
+  instance: RetrievableInstance,
+  { decoded }: Form,
+  { blobs, decode }: WadoOptions,
+): Promise<Outgoing> {
+  const path = blobs.pathOf(instance.blobKey)
+  const stored = { path, byteLength: instance.byteLength, dispose: async () => {} }
+  const { transferSyntaxUid } = instance
+  if (!decoded || transferSyntaxUid === explicitVrLittleEndian || !isDecodable(instance))
+    return { ...stored, transferSyntaxUid }
+  try {
+    return { ...(await decode(path)), transferSyntaxUid: explicitVrLittleEndian }
+  } catch (error) {
+    if (error instanceof PixelProblem) return { ...stored, transferSyntaxUid }
+    throw error
   }
-  yield Buffer.from(`--${boundary}--\r\n`)
+}
+
+async function sendSingle(
+  req: Request,
+  res: Response,
+  instance: RetrievableInstance,
+  form: Form,
+  options: WadoOptions,
+): Promise<void> {
+  const out = await outgoing(instance, form, options)
+  try {
+    if (form.decoded && out.transferSyntaxUid !== explicitVrLittleEndian) {
+      const detail = 'the instance cannot be decoded; ask for transfer-syntax=* to get it as it is stored'
+      return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
+    }
+    const range = rangeOf(req, out.byteLength)
+    if (range === 'unsatisfiable') {
+      res.set('Content-Range', `bytes */${out.byteLength}`)
+      const detail = `the instance has ${out.byteLength} bytes`
+      return sendProblem(res, { status: 416, title: 'Range Not Satisfiable', detail })
+    }
+    const { start, end } = range ?? { start: 0, end: out.byteLength - 1 }
+    res.set({
+      'Accept-Ranges': 'bytes',
+      'Content-Type': `application/dicom; transfer-syntax=${out.transferSyntaxUid}`,
+      'Content-Length': String(end - start + 1),
+    })
+    if (range) res.status(206).set('Content-Range', `bytes ${start}-${end}/${out.byteLength}`)
+    if (req.method === 'HEAD') return void res.end()
+    await pipeline(createReadStream(out.path, { start, end, highWaterMark: chunk }), res).catch(ignoreHangUp)
+  } finally {
+    await out.dispose()
+  }
+}
+
+const chunk = 512 * 1024
+/** Instances that are decoded while the one before them goes out. */
+const decodedAhead = 2
+
+/** Instances one after another, those to come decoded meanwhile. */
+async function* inOrder(
+  instances: readonly RetrievableInstance[],
+  form: Form,
+  options: WadoOptions,
+): AsyncGenerator<{ instance: RetrievableInstance; out: Outgoing }> {
+  const ahead: Promise<Outgoing>[] = []
+  let next = 0
+  try {
+    for (const instance of instances) {
+      while (next < instances.length && ahead.length <= (form.decoded ? decodedAhead : 0)) {
+        const started = outgoing(instances[next++]!, form, options)
+        started.catch(() => {}) // told when its turn comes
+        ahead.push(started)
+      }
+      const out = await ahead.shift()!
+      try {
+        yield { instance, out }
+      } finally {
+        await out.dispose()
+      }
+    }
+  } finally {
+    for (const left of ahead)
+      await left.then(
+        out => out.dispose(),
+        () => {},
+      )
+  }
+}
+
+async function* multipart(
+  instances: readonly RetrievableInstance[],
+  form: Form,
+  boundary: string,
+  options: WadoOptions,
+): AsyncGenerator<Buffer> {
+  let lead = ''
+  for await (const { out } of inOrder(instances, form, options)) {
+    yield Buffer.from(
+      `${lead}--${boundary}\r\nContent-Type: application/dicom; transfer-syntax=${out.transferSyntaxUid}\r\n\r\n`,
+    )
+    for await (const bytes of createReadStream(out.path, { highWaterMark: chunk })) yield bytes as Buffer
+    lead = '\r\n'
+  }
+  yield Buffer.from(`\r\n--${boundary}--\r\n`)
+}
+
+/** A ZIP archive, `SERIES/INSTANCE.dcm`: nothing is compressed once more. */
+async function sendZip(
+  req: Request,
+  res: Response,
+  instances: readonly RetrievableInstance[],
+  form: Form,
+  options: WadoOptions,
+): Promise<void> {
+  res.set({ 'Content-Type': 'application/zip', 'Content-Disposition': 'attachment; filename="study.zip"' })
+  if (req.method === 'HEAD') return void res.end()
+  const zip = new yazl.ZipFile()
+  const fill = async () => {
+    for await (const { instance, out } of inOrder(instances, form, options)) {
+      const bytes = createReadStream(out.path, { highWaterMark: chunk })
+      const gone = new Promise<void>((resolve, reject) => bytes.once('close', resolve).once('error', reject))
+      const name = `${instance.seriesInstanceUid}/${instance.sopInstanceUid}.dcm`
+      zip.addReadStream(bytes, name, { compress: false, size: out.byteLength })
+      await gone
+    }
+    zip.end()
+  }
+  const output = zip.outputStream as Readable
+  const filled = fill().catch(error => output.destroy(error as Error))
+  await pipeline(output, res).catch(ignoreHangUp)
+  await filled
 }
 
 export function ignoreHangUp(error: NodeJS.ErrnoException): void {

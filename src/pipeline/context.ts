@@ -22,6 +22,8 @@ export interface PipelineContext {
   deliverers: ReadonlyMap<string, Deliverer>
   /** Decodes a stored object for one who takes no other transfer syntax. */
   decode(path: string): Promise<NativeObject>
+  /** Folder for files that are made for one transfer. */
+  scratch: string
   ingest: Ingest
   /** Asks an application entity by C-ECHO. @throws what is wrong, in words */
   echo(peer: DimsePeer): Promise<void>

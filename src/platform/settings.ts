@@ -14,6 +14,10 @@ const settingsSchema = z.strictObject({
     .strictObject({
       host: z.string().min(1).default('127.0.0.1'),
       port: z.number().int().min(0).max(65535).default(8080).describe('0 = a free port'),
+      corsOrigins: z
+        .array(z.union([z.literal('*'), z.url({ protocol: /^https?$/ })]))
+        .default([])
+        .describe('web pages of these origins, https://viewer.example.org, may use DICOMweb from a browser; * for all'),
     })
     .prefault({}),
   dimse: z

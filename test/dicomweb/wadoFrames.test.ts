@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { request } from 'undici'
 import { type DataSetToWrite, writePart10 } from '../../src/dicom/writePart10.js'
 import { resultObjects } from '../../src/results/index.js'
 import { drawPicture } from '../../src/results/keyImage.js'
 import { corpus } from '../fixtures/corpus.js'
 import { imageFile, picture } from '../fixtures/images.js'
+import { getParts } from '../fixtures/multipartAnswer.js'
 import { freshUids, multipart, multipartType } from '../fixtures/part10.js'
 import { http, startTestService, type TestService } from '../fixtures/service.js'
 
@@ -27,28 +27,7 @@ async function store(bytes: Buffer): Promise<string> {
   return answer.json['00081199'].Value[0]['00081190'].Value[0].replace(/^http:\/\/[^/]+/, service.url)
 }
 
-interface Part {
-  type: string
-  bytes: Buffer
-}
-
-async function get(url: string, accept?: string): Promise<{ status: number; type: string; parts: Part[] }> {
-  const answer = await request(url, { headers: accept ? { Accept: accept } : {} })
-  const body = Buffer.from(await answer.body.arrayBuffer())
-  const type = String(answer.headers['content-type'])
-  const boundary = /boundary=([^;]+)/.exec(type)?.[1]
-  if (!boundary) return { status: answer.statusCode, type, parts: [{ type, bytes: body }] }
-  const parts: Part[] = []
-  for (let at = body.indexOf(`--${boundary}`); ; ) {
-    const head = body.indexOf('\r\n\r\n', at)
-    const end = body.indexOf(`\r\n--${boundary}`, head)
-    if (head < 0 || end < 0) break
-    const header = body.toString('latin1', at, head)
-    parts.push({ type: /Content-Type: (.*)/.exec(header)![1]!, bytes: body.subarray(head + 4, end) })
-    at = end + 2
-  }
-  return { status: answer.statusCode, type, parts }
-}
+const get = getParts
 
 test('frames of a multi-frame image are those that were asked for, in the order of the list', async () => {
   const options = { rows: 5, columns: 7, frames: 4, bits: 12 } as const
