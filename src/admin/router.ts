@@ -16,6 +16,7 @@ import {
 } from '../pipeline/index.js'
 import { type Database, transaction } from '../platform/database.js'
 import { sendDatasetStudy } from './dataset.js'
+import { testEndpoint } from './endpointTest.js'
 import { budgetReports, type Period, providerReportMarkdown, providerReports } from './providerReport.js'
 import { alarmsMarkdown, driftAlarms, qualityReports } from './quality.js'
 import { findStudy, howFar, listDeliveries, listStudies, studyStates } from './queries.js'
@@ -54,10 +55,17 @@ export function adminRouter(context: PipelineContext): Router {
     res.json({ route: 'route' in choice ? choice.route.name : null, explanation })
   })
 
+  // Really tests: name, connection, TLS, and whether what is there understands us.
+  router.post('/endpoints/:name/test', async (req, res) => {
+    const test = await testEndpoint(req.params.name, endpoints, context.echo)
+    if (!test) return problem(res, 404, 'no destination or provider bears this name')
+    res.json(test)
+  })
+
   router.get('/deliveries', async (req, res) => {
     const state = text(req.query.state)
-    if (state && !['pending', 'delivered', 'dead'].includes(state))
-      return problem(res, 400, 'state: expected pending, delivered or dead')
+    if (state && !['pending', 'stored', 'delivered', 'dead'].includes(state))
+      return problem(res, 400, 'state: expected pending, stored, delivered or dead')
     res.json(await listDeliveries(database, state))
   })
 

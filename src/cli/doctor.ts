@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { request } from 'undici'
-import { checkEcho, checkHealth } from '../analysis/providers/health.js'
+import { type TestStep, testDestination, testProvider } from '../admin/endpointTest.js'
 import { echo } from '../dimse/echo.js'
 import { peerOf } from '../dimse/openAssociation.js'
 import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
@@ -193,57 +193,15 @@ function secretsOf(provider: RemoteProviderSettings): (string | undefined)[] {
 const echoAs = ({ dimse }: Settings, peer: DimsePeer) => echo({ ...peerOf(peer, dimse.aeTitle), timeoutSeconds: 10 })
 
 async function checkProvider(provider: ProviderSettings, settings: Settings): Promise<Finding> {
-  const name = `provider ${provider.name}`
-  if (provider.kind === 'reference') return { name: `${name}: embedded` }
-  const health = await checkHealth(provider, peer => echoAs(settings, peer))
-  return 'problem' in health ? { name, ...health } : { name: `${name} ${health.says}` }
+  return told(`provider ${provider.name}`, await testProvider(provider, peer => echoAs(settings, peer)))
 }
 
 async function checkDestination(destination: Destination, settings: Settings): Promise<Finding> {
-  const name = `destination ${destination.name}`
-  if ('dimse' in destination) {
-    const health = await checkEcho(destination.dimse, peer => echoAs(settings, peer))
-    return 'problem' in health ? { name, ...health } : { name: `${name} ${health.says}` }
-  }
-  if ('folder' in destination) {
-    try {
-      await mkdir(destination.folder, { recursive: true })
-      await access(destination.folder, constants.W_OK)
-      return { name }
-    } catch (error) {
-      return {
-        name,
-        problem: `the folder cannot be written (${(error as NodeJS.ErrnoException).code})`,
-        fix: 'Check the path and its rights.',
-      }
-    }
-  }
-  try {
-    const token = destination.stow.token ? { Authorization: `Bearer ${resolveSecret(destination.stow.token)}` } : {}
-    const { statusCode, body } = await request(`${destination.stow.url.replace(/\/$/, '')}/studies?limit=1`, {
-      headers: { Accept: 'application/dicom+json', ...token },
-      headersTimeout: 10_000,
-    })
-    await body.dump()
-    if (statusCode === 200 || statusCode === 204) return { name: `${name} answers QIDO-RS` }
-    if (statusCode === 401 || statusCode === 403) {
-      return {
-        name,
-        problem: `refuses our credentials (${statusCode})`,
-        fix: 'Check the token or the user and password of this destination.',
-      }
-    }
-    return {
-      name,
-      problem: `answers ${statusCode} to a QIDO-RS search`,
-      fix: 'Check that the address ends where /studies follows, often in /dicom-web.',
-    }
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    return {
-      name,
-      problem: `cannot be reached (${code ?? message})`,
-      fix: 'Check host and port, and the firewall between here and there.',
-    }
-  }
+  return told(`destination ${destination.name}`, await testDestination(destination, peer => echoAs(settings, peer)))
+}
+
+/** The step that failed, else the last one. */
+function told(name: string, steps: readonly TestStep[]): Finding {
+  const { step, ok, detail, fix } = steps.find(entry => !entry.ok) ?? steps.at(-1)!
+  return ok ? { name: `${name}: ${detail}` } : { name, problem: `${step}: ${detail}`, ...(fix ? { fix } : {}) }
 }
