@@ -60,7 +60,7 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
   })
 }
 
-/** Asks the archives what the study has, when it has been quiet for long enough; once its quiet period is over, what is missing is fetched. */
+/** Judges whether the study is whole, when it has been quiet for a moment. What is missing is fetched at once: should its sender still bring it, that is a re-send. */
 async function askBeforehand(study: string, context: PipelineContext): Promise<Completeness | 'fetched'> {
   const { database, endpoints, quietSeconds } = context
   const unknown: Completeness = { outcome: 'unknown' }
@@ -70,8 +70,7 @@ async function askBeforehand(study: string, context: PipelineContext): Promise<C
   const early = Math.min(quietSeconds, endpoints.completeness.afterSeconds)
   if ((await quietPeriodLeft(database, study, early)) > 0) return unknown
   const completeness = await judgeCompleteness(study, context)
-  if (completeness.outcome !== 'missing' || (await quietPeriodLeft(database, study, quietSeconds)) > 0)
-    return completeness
+  if (completeness.outcome !== 'missing') return completeness
   const { rows } = await database.query<{ tries: number }>(
     `select count(*)::int tries from study_event where study_instance_uid = $1 and revision = $2 and kind = 'missing instances fetched'`,
     [study, current.revision],
