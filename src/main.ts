@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import express, { type NextFunction, type Request, type Response } from 'express'
 import { schedule } from 'node-cron'
 import { type AdminToken, adminToken } from './admin/adminToken.js'
-import { adminAccess, dicomwebAccess } from './admin/authentication.js'
+import { adminAccess, dicomwebAccess, requireDicomwebAccess } from './admin/authentication.js'
 import { adminRouter } from './admin/router.js'
 import { startPreparation } from './analysis/calling/preparation.js'
 import type { Provider } from './analysis/provider.js'
@@ -16,7 +16,7 @@ import { dicomProvider } from './analysis/providers/dicom/index.js'
 import { referenceProvider } from './analysis/providers/reference/index.js'
 import { BlobStore } from './archive/index.js'
 import { createDeliverer, StowClient } from './delivery/index.js'
-import { cors, dicomwebRouter } from './dicomweb/index.js'
+import { cors, dicomwebRouter, openEventChannels } from './dicomweb/index.js'
 import { echo } from './dimse/echo.js'
 import { peerOf } from './dimse/openAssociation.js'
 import { type Scp, startScp } from './dimse/scp.js'
@@ -261,6 +261,7 @@ async function madeOnce(database: Database, name: string, value: string): Promis
 async function listen(settings: Settings, context: PipelineContext, admin: AdminToken, undo: Undo) {
   let draining = false
   const { ingest, endpoints, log } = context
+  const access = dicomwebAccess(endpoints.sources, admin)
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -272,7 +273,7 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
   app.use(
     '/dicom-web',
     cors(settings.http.corsOrigins),
-    dicomwebAccess(endpoints.sources, admin),
+    requireDicomwebAccess(access),
     dicomwebRouter({ ...context, limits: settings.stow, draining: () => draining }),
   )
   app.use('/api', adminAccess(admin), adminRouter(context))
@@ -303,12 +304,16 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
     )
     server.listen(settings.http.port, settings.http.host, resolve)
   })
+  const channels = openEventChannels(context, req => access(req) !== undefined)
+  server.on('upgrade', (req, socket, head) => channels.upgrade(req, socket, head))
   undo.push(() => closeServer(server))
+  undo.push(() => channels.close())
   return {
     server,
-    drain: () => {
+    drain: async () => {
       draining = true
-      return closeServer(server)
+      await channels.close()
+      await closeServer(server)
     },
   }
 }

@@ -1,26 +1,39 @@
 import { timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import type { NextFunction, Request, Response } from 'express'
 import type { Source } from '../platform/endpoints.js'
 import { resolveSecret } from '../platform/secret.js'
 import { type AdminToken, tokenDigest } from './adminToken.js'
 
+/** Who sends a request: a source by its token, or somebody who may as well; undefined: nobody who may. */
+export type DicomwebAccess = (req: IncomingMessage) => { source?: string } | undefined
+
 type Middleware = (req: Request, res: Response, next: NextFunction) => void
 
 /**
  * Who may use DICOMweb: with sources configured, a sender with one of their tokens, and the administrator; otherwise everybody who
- * reaches the loopback address. The source's name is left in `res.locals.source`.
+ * reaches the loopback address.
  */
-export function dicomwebAccess(sources: readonly Source[], admin: AdminToken): Middleware {
+export function dicomwebAccess(sources: readonly Source[], admin: AdminToken): DicomwebAccess {
   const tokens = sources.flatMap(({ name, stow }) =>
     stow ? [{ name, digest: tokenDigest(resolveSecret(stow.token)) }] : [],
   )
   const open = sources.length === 0 && !admin.required
-  return (req, res, next) => {
+  return req => {
     const given = bearer(req)
     const source = given && tokens.find(token => timingSafeEqual(token.digest, given))
-    if (source) res.locals.source = source.name
-    if (source || open || (given && timingSafeEqual(admin.digest, given))) return next()
-    challenge(req, res)
+    if (source) return { source: source.name }
+    return open || (given && timingSafeEqual(admin.digest, given)) ? {} : undefined
+  }
+}
+
+/** Lets those through who may use DICOMweb; the source's name is left in `res.locals.source`. */
+export function requireDicomwebAccess(access: DicomwebAccess): Middleware {
+  return (req, res, next) => {
+    const sender = access(req)
+    if (!sender) return challenge(req, res)
+    if (sender.source) res.locals.source = sender.source
+    next()
   }
 }
 
@@ -33,7 +46,7 @@ export function adminAccess(admin: AdminToken): Middleware {
   }
 }
 
-function bearer(req: Request): Buffer | undefined {
+function bearer(req: IncomingMessage): Buffer | undefined {
   const match = /^Bearer +(\S+)$/i.exec(req.headers.authorization ?? '')
   return match ? tokenDigest(match[1]!) : undefined
 }

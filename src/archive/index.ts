@@ -5,3 +5,19 @@ export * from './instances.js'
 export { type QidoQuery, QueryProblem, searchInstances, searchPatients, searchSeries, searchStudies } from './search.js'
 export * from './studies.js'
 export { sweepOrphans } from './sweepOrphans.js'
+export {
+  dateTime,
+  findWorkitem,
+  insertWorkitem,
+  noteProgress,
+  searchWorkitems,
+  subscribe,
+  tell,
+  unsubscribe,
+  updateWorkitem,
+  type Workitem,
+  type WorkitemState,
+  workitemChannel,
+  workitemEvent,
+  workitemSopClass,
+} from './workitems.js'

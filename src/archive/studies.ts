@@ -1,16 +1,9 @@
 import type { DicomJson } from '../dicom/dicomJson.js'
 import type { Queryable } from '../platform/database.js'
+import type { StudyState } from './studyState.js'
+import { followStudyState } from './workitems.js'
 
-export type StudyState =
-  | 'receiving'
-  | 'settled'
-  | 'analyzing'
-  | 'reporting'
-  | 'delivering'
-  | 'completed'
-  | 'failed'
-  | 'ignored'
-  | 'superseded'
+export type { StudyState } from './studyState.js'
 
 /** Why a study is believed to be whole, or known not to be. */
 export interface CompletenessEvidence {
@@ -69,6 +62,7 @@ export async function changeState(
     [study, revision, state, detail.reason ?? null, finalStates.includes(state)],
   )
   await addEvent(tx, study, revision, state, detail)
+  await followStudyState(tx, study, revision, state, detail.reason)
 }
 
 /** @param detail must hold no patient data */

@@ -3,14 +3,16 @@ import { type Resource, sendCapabilities } from './capabilities.js'
 import { sendProblem } from './problem.js'
 import { qido } from './qido.js'
 import { type StowOptions, stow } from './stow.js'
+import { workitemHandlers } from './ups.js'
 import { type WadoOptions, wado } from './wado.js'
 import { wadoFrames, wadoPixelData } from './wadoFrames.js'
 import { wadoBulkData, wadoMetadata } from './wadoMetadata.js'
 import { wadoRendered, wadoThumbnail } from './wadoRendered.js'
 
 export { cors } from './cors.js'
+export { openEventChannels } from './upsEvents.js'
 
-/** The DICOMweb service (PS3.18): STOW-RS, QIDO-RS, WADO-RS. */
+/** The DICOMweb service (PS3.18): STOW-RS, QIDO-RS, WADO-RS, UPS-RS. */
 export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
   const router = Router()
   const { database } = options
@@ -40,6 +42,13 @@ export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
     resource(`${level}/thumbnail`, { GET: wadoThumbnail(options) })
   resource(`${instance}/bulkdata/7FE00010`, { GET: wadoPixelData(options) })
   resource(`${instance}/bulkdata/*path`, { GET: wadoBulkData(options) })
+  const workitems = workitemHandlers(database)
+  resource('/workitems', { GET: workitems.search, POST: workitems.create })
+  resource('/workitems/:workitem', { GET: workitems.retrieve, POST: workitems.update })
+  resource('/workitems/:workitem/state', { PUT: workitems.changeState })
+  resource('/workitems/:workitem/cancelrequest', { POST: workitems.requestCancel })
+  resource('/workitems/:workitem/subscribers/:subscriber', { POST: workitems.subscribe, DELETE: workitems.unsubscribe })
+  resource('/workitems/:workitem/subscribers/:subscriber/suspend', { POST: workitems.suspend })
   router.options('/', (req, res) => sendCapabilities(req, res.set('Allow', 'OPTIONS'), resources))
   return router
 }
@@ -48,14 +57,19 @@ type Handler = (req: Request, res: Response) => Promise<void>
 interface Methods {
   GET?: Handler
   POST?: Handler
+  PUT?: Handler
+  DELETE?: Handler
 }
 
 /** A resource with its methods; OPTIONS tells them (PS3.18 8.9), any other method gets 405 (RFC 9110 15.5.6). */
 function addResource(router: Router, path: string, methods: Methods, all: () => readonly Resource[]): void {
-  const allow = ['OPTIONS', ...(methods.GET ? ['GET', 'HEAD'] : []), ...(methods.POST ? ['POST'] : [])].join(', ')
+  const { GET, ...others } = methods
+  const allow = ['OPTIONS', ...(GET ? ['GET', 'HEAD'] : []), ...Object.keys(others)].join(', ')
   const route = router.route(path)
-  if (methods.GET) route.get(methods.GET)
+  if (GET) route.get(GET)
   if (methods.POST) route.post(methods.POST)
+  if (methods.PUT) route.put(methods.PUT)
+  if (methods.DELETE) route.delete(methods.DELETE)
   route.options((req, res) => {
     res.set('Allow', allow)
     sendCapabilities(req, res, path === '/studies' ? all() : all().filter(resource => resource.path === path))

@@ -1,5 +1,5 @@
 import type { Progress } from '../analysis/provider.js'
-import { findRevision } from '../archive/index.js'
+import { findRevision, noteProgress } from '../archive/index.js'
 import type { Log } from '../platform/log.js'
 import type { PipelineContext } from './context.js'
 import type { OnProgress } from './priors.js'
@@ -45,6 +45,10 @@ export function progressOf(study: string, revision: number, { database }: Pipeli
     )
     if (now - last < progressMilliseconds && done < of) return
     last = now
+    const percent = of > 0 ? Math.floor((100 * done) / of) : 0
+    noteProgress(database, study, revision, percent).catch(error =>
+      log.warn('progress could not be told', { error: String(error.message) }),
+    )
     database
       .query(
         `update analysis set progress = $3

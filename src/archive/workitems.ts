@@ -1,0 +1,286 @@
+import type { DicomJson, DicomJsonElement } from '../dicom/dicomJson.js'
+import { deriveUid } from '../dicom/uid.js'
+import type { Queryable } from '../platform/database.js'
+import { toJsonb } from '../platform/jsonText.js'
+import type { StudyState } from './studyState.js'
+
+export type WorkitemState = 'SCHEDULED' | 'IN PROGRESS' | 'COMPLETED' | 'CANCELED'
+
+/** A Unified Procedure Step (PS3.3 B.26.2). */
+export interface Workitem {
+  uid: string
+  state: WorkitemState
+  transactionUid: string | null
+  dataset: DicomJson
+  /** An analysis of ours, which nobody else may claim. */
+  isOurs: boolean
+}
+
+const columns = `uid, state, transaction_uid "transactionUid", dataset, study_instance_uid is not null "isOurs"`
+
+/** Unified Procedure Step - Push SOP Class (PS3.4 CC.3). */
+export const workitemSopClass = '1.2.840.10008.5.1.4.34.6.1'
+/** Event types of PS3.4 table CC.2.4-1. */
+export const workitemEvent = { stateReport: 1, cancelRequested: 2, progressReport: 3, assigned: 5 } as const
+/** Channel on which events are told to all nodes. */
+export const workitemChannel = 'radbridge_workitem'
+
+const ofVr = (vr: string, ...Value: string[]): DicomJsonElement => ({ vr, Value })
+const sequence = (...Value: DicomJson[]): DicomJsonElement => ({ vr: 'SQ', Value })
+const code = (value: string, scheme: string, meaning: string): DicomJson => ({
+  '00080100': ofVr('SH', value),
+  '00080102': ofVr('SH', scheme),
+  '00080104': ofVr('LO', meaning),
+})
+
+/** Now, as DT in UTC. */
+export function dateTime(moment = new Date()): string {
+  return `${moment
+    .toISOString()
+    .replace(/[-:TZ]/g, '')
+    .slice(0, 18)}+0000`
+}
+
+/** @param lock true: held against changes until the transaction ends */
+export async function findWorkitem(db: Queryable, uid: string, lock = false): Promise<Workitem | undefined> {
+  const { rows } = await db.query<Workitem>(
+    `select ${columns} from workitem where uid = $1 ${lock ? 'for update' : ''}`,
+    [uid],
+  )
+  return rows[0]
+}
+
+/** @returns false if there is one of this UID */
+export async function insertWorkitem(db: Queryable, uid: string, dataset: DicomJson): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `insert into workitem (uid, state, dataset) values ($1, 'SCHEDULED', $2) on conflict do nothing`,
+    [uid, toJsonb(dataset)],
+  )
+  if (rowCount === 0) return false
+  await subscribeAll(db, uid)
+  await tell(db, uid, workitemEvent.stateReport, stateOf(dataset))
+  return true
+}
+
+/** Changes the content of a workitem, and its state, and tells those who watch it. */
+export async function updateWorkitem(
+  db: Queryable,
+  { uid, dataset, state }: Workitem,
+  changes: DicomJson,
+  next: { state?: WorkitemState; transactionUid?: string } = {},
+): Promise<void> {
+  const changed: DicomJson = { ...dataset, ...changes, '00741000': ofVr('CS', next.state ?? state) }
+  await db.query(
+    `update workitem set dataset = $2, state = $3, transaction_uid = coalesce($4, transaction_uid), changed_at = clock_timestamp() where uid = $1`,
+    [uid, toJsonb(changed), next.state ?? state, next.transactionUid ?? null],
+  )
+  if (next.state && next.state !== state) await tell(db, uid, workitemEvent.stateReport, stateOf(changed))
+  if (changes['00741002']) await tell(db, uid, workitemEvent.progressReport, { '00741002': changes['00741002'] })
+}
+
+const stateOf = (dataset: DicomJson): DicomJson => ({
+  '00404041': dataset['00404041'] ?? ofVr('CS', 'READY'),
+  '00741000': dataset['00741000'] ?? ofVr('CS', 'SCHEDULED'),
+})
+
+/** An event for all who subscribe to the workitem: an N-EVENT-REPORT as DICOM JSON (PS3.18 11.13). Sent when the transaction commits. */
+export async function tell(db: Queryable, uid: string, type: number, content: DicomJson): Promise<void> {
+  const event = {
+    '00000002': ofVr('UI', workitemSopClass),
+    '00001000': ofVr('UI', uid),
+    '00001002': { vr: 'US', Value: [type] },
+    ...content,
+  }
+  await db.query(
+    `select pg_notify($1, json_build_object('to', array_agg(ae_title), 'event', $3::json)::text)
+       from workitem_subscription where uid in ($2, '') having count(*) > 0`,
+    [workitemChannel, uid, JSON.stringify(event)],
+  )
+}
+
+/** Those who watch all workitems watch a new one, too; `''` in the table says it of those to come. */
+async function subscribeAll(db: Queryable, uid: string): Promise<void> {
+  await db.query(
+    `insert into workitem_subscription (ae_title, uid, deletion_lock) select ae_title, $1, deletion_lock from workitem_subscription
+      where uid = '' on conflict do nothing`,
+    [uid],
+  )
+}
+
+/** @param uid of a workitem; undefined: of all, those to come too */
+export async function subscribe(db: Queryable, aeTitle: string, uid: string | undefined, lock: boolean): Promise<void> {
+  await db.query(
+    `insert into workitem_subscription (ae_title, uid, deletion_lock) values ($1, $2, $3)
+     on conflict (ae_title, uid) do update set deletion_lock = excluded.deletion_lock`,
+    [aeTitle, uid ?? '', lock],
+  )
+}
+
+/** @param uid undefined: of all @param suspend only what is to come: workitems that exist stay subscribed to */
+export async function unsubscribe(
+  db: Queryable,
+  aeTitle: string,
+  uid: string | undefined,
+  suspend = false,
+): Promise<void> {
+  if (uid === undefined && !suspend) await db.query('delete from workitem_subscription where ae_title = $1', [aeTitle])
+  else await db.query('delete from workitem_subscription where ae_title = $1 and uid = $2', [aeTitle, uid ?? ''])
+}
+
+/** A condition of a search: the first value of an attribute is this one, or like it. */
+export interface WorkitemMatch {
+  tag: string
+  /** With `*` and `?`; `from-to` of dates. */
+  value: string
+}
+
+export async function searchWorkitems(
+  db: Queryable,
+  matches: readonly WorkitemMatch[],
+  limit: number,
+  offset: number,
+): Promise<DicomJson[]> {
+  const values: unknown[] = []
+  const bind = (value: unknown) => `$${values.push(value)}`
+  const conditions = matches.map(({ tag, value }) => {
+    const path = `dataset #>> array[${bind(tag)}, 'Value', '0']`
+    const sql = `coalesce(dataset #>> array[${bind(tag)}, 'Value', '0', 'Alphabetic'], ${path})`
+    const range = /^(\d{4,}[\d.+]*)?-(\d{4,}[\d.+]*)?$/.exec(value)
+    if (range) {
+      const bounds = [range[1] && `${sql} >= ${bind(range[1])}`, range[2] && `${sql} <= ${bind(`${range[2]}~`)}`]
+      return `(${bounds.filter(Boolean).join(' and ') || 'true'})`
+    }
+    if (!/[*?]/.test(value)) return `${sql} = ${bind(value)}`
+    const pattern = value
+      .replace(/[\\%_]/g, '\\$&')
+      .replaceAll('*', '%')
+      .replaceAll('?', '_')
+    return `${sql} ilike ${bind(pattern)}`
+  })
+  const { rows } = await db.query<{ dataset: DicomJson }>(
+    `select dataset from workitem ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}
+      order by created_at desc, uid limit ${bind(limit)} offset ${bind(offset)}`,
+    values,
+  )
+  return rows.map(row => row.dataset)
+}
+
+/** The workitem of an analysis follows the state of its study. */
+export async function followStudyState(
+  tx: Queryable,
+  study: string,
+  revision: number,
+  state: StudyState,
+  reason: string | undefined,
+): Promise<void> {
+  const { rows } = await tx.query<Workitem & { known: number; isOpen: boolean }>(
+    `select ${columns}, state in ('SCHEDULED', 'IN PROGRESS') "isOpen" from workitem where study_instance_uid = $1 and revision = $2
+      order by created_at`,
+    [study, revision],
+  )
+  const open = rows.find(row => row.isOpen)
+  if (state === 'settled') {
+    if (!open) await schedule(tx, study, revision, rows.length + 1)
+    return
+  }
+  if (!open) return
+  if (state === 'analyzing' || state === 'reporting' || state === 'delivering') {
+    if (open.state === 'SCHEDULED')
+      await updateWorkitem(tx, open, performing(), {
+        state: 'IN PROGRESS',
+        transactionUid: deriveUid('claim', open.uid),
+      })
+  } else if (state === 'completed')
+    await updateWorkitem(tx, open, await performed(tx, study, revision), { state: 'COMPLETED' })
+  else if (state !== 'receiving') await updateWorkitem(tx, open, discontinued(reason ?? state), { state: 'CANCELED' })
+}
+
+async function schedule(tx: Queryable, study: string, revision: number, attempt: number): Promise<void> {
+  const uid = deriveUid('workitem', study, revision, attempt)
+  const { rows } = await tx.query<{ attributes: DicomJson; route: string | null }>(
+    `select s.attributes, (select detail ->> 'route' from study_event v where v.study_instance_uid = $1 and kind = 'settled' order by id desc limit 1) route
+       from study s where study_instance_uid = $1`,
+    [study],
+  )
+  const { attributes, route } = rows[0]!
+  const patient = ['00080005', '00080050', '00100010', '00100020', '00100021', '00100030', '00100040', '0020000D']
+  const dataset: DicomJson = {
+    ...Object.fromEntries(patient.flatMap(tag => (attributes[tag] ? [[tag, attributes[tag]]] : []))),
+    '00080016': ofVr('UI', workitemSopClass),
+    '00080018': ofVr('UI', uid),
+    '0020000D': ofVr('UI', study),
+    '00404005': ofVr('DT', dateTime()),
+    '00404018': sequence(code('110004', 'DCM', 'Computer Aided Detection')),
+    '00404021': sequence({ '0020000D': ofVr('UI', study) }),
+    '00404041': ofVr('CS', 'READY'),
+    '00741000': ofVr('CS', 'SCHEDULED'),
+    '00741200': ofVr('CS', 'MEDIUM'),
+    '00741202': ofVr('LO', 'Radbridge'),
+    '00741204': ofVr('LO', `AI analysis${route ? `, route ${route}` : ''}`.slice(0, 64)),
+  }
+  await tx.query(
+    `insert into workitem (uid, state, dataset, study_instance_uid, revision) values ($1, 'SCHEDULED', $2, $3, $4) on conflict do nothing`,
+    [uid, toJsonb(dataset), study, revision],
+  )
+  await subscribeAll(tx, uid)
+  await tell(tx, uid, workitemEvent.stateReport, stateOf(dataset))
+}
+
+const performing = (): DicomJson => ({
+  '00741216': sequence({ '00404050': ofVr('DT', dateTime()) }),
+})
+
+/** What has come of it: Output Information Sequence (PS3.3 C.30.3). */
+async function performed(tx: Queryable, study: string, revision: number): Promise<DicomJson> {
+  const { rows } = await tx.query<{ series: string; sopClass: string; instance: string; started: Date }>(
+    `select series_instance_uid series, sop_class_uid "sopClass", sop_instance_uid instance,
+            (select min(started_at) from analysis a where a.study_instance_uid = $1 and a.revision = $2) started
+       from instance where study_instance_uid = $1 and revision = $2 and origin = 'result' order by series_instance_uid`,
+    [study, revision],
+  )
+  const series = [...new Set(rows.map(row => row.series))]
+  const output = series.map(uid => ({
+    '00081199': sequence(
+      ...rows
+        .filter(row => row.series === uid)
+        .map(row => ({ '00081150': ofVr('UI', row.sopClass), '00081155': ofVr('UI', row.instance) })),
+    ),
+    '0020000D': ofVr('UI', study),
+    '0020000E': ofVr('UI', uid),
+  }))
+  return {
+    '00741002': sequence({ '00741004': ofVr('DS', '100') }),
+    '00741216': sequence({
+      '00404019': sequence(code('110004', 'DCM', 'Computer Aided Detection')),
+      '00404033': output.length > 0 ? sequence(...output) : { vr: 'SQ' },
+      '00404050': ofVr('DT', dateTime(rows[0]?.started ?? new Date())),
+      '00404051': ofVr('DT', dateTime()),
+    }),
+  }
+}
+
+/** Why it ended without a result: PS3.16 CID 9300. */
+const discontinued = (reason: string): DicomJson => ({
+  '00741002': sequence({
+    '00404052': ofVr('DT', dateTime()),
+    '0074100E': sequence(code('110513', 'DCM', 'Discontinued for unspecified reason')),
+    '00741238': ofVr('LT', reason),
+  }),
+})
+
+/** How far an analysis is, percent. */
+export async function noteProgress(db: Queryable, study: string, revision: number, percent: number): Promise<void> {
+  const { rows } = await db.query<Workitem>(
+    `select ${columns} from workitem where study_instance_uid = $1 and revision = $2 and state = 'IN PROGRESS'`,
+    [study, revision],
+  )
+  const progress = sequence({ '00741004': ofVr('DS', String(percent)) })
+  const [open] = rows
+  if (!open) return
+  // The state is not touched: another one may be written at this moment.
+  await db.query(
+    `update workitem set dataset = jsonb_set(dataset, '{00741002}', $2) where uid = $1 and state = 'IN PROGRESS'`,
+    [open.uid, JSON.stringify(progress)],
+  )
+  await tell(db, open.uid, workitemEvent.progressReport, { '00741002': progress })
+}
