@@ -32,6 +32,7 @@ export async function startRadbridge(extra = {}, endpoints = 'routes: []\n') {
   return ready(
     {
       name: 'Radbridge',
+      data: join(folder, 'data'),
       child,
       stow: `http://127.0.0.1:${port}/dicom-web/studies`,
       probe: `http://127.0.0.1:${port}/readyz`,

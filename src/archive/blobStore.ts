@@ -108,6 +108,18 @@ export class BlobStore {
     return createReadStream(this.pathOf(key), { highWaterMark: 256 * 1024 })
   }
 
+  /** Fills a buffer with all bytes of a small blob, in two trips through the thread pool. @throws Error if the file is shorter */
+  async readInto(key: BlobKey, bytes: Buffer): Promise<Buffer> {
+    const descriptor = await openDescriptor(this.pathOf(key), 'r')
+    try {
+      const { bytesRead } = await readInto(descriptor, bytes, 0, bytes.length, 0)
+      if (bytesRead < bytes.length) throw new Error(`a file of the archive has ${bytesRead} of ${bytes.length} bytes`)
+      return bytes
+    } finally {
+      closeSync(descriptor)
+    }
+  }
+
   async remove(key: BlobKey): Promise<void> {
     await rm(this.pathOf(key), { force: true })
   }

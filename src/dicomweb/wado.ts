@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Request, Response } from 'express'
 import yazl from 'yazl'
@@ -46,9 +46,9 @@ export function wado(options: WadoOptions) {
     if (form.shape === 'zip') return sendZip(req, res, instances, form, options)
     const boundary = randomUUID()
     res.set('Content-Type', `multipart/related; type="application/dicom"; boundary=${boundary}`)
+    if (!form.decoded) res.set('Content-Length', String(multipartLength(instances, boundary)))
     if (req.method === 'HEAD') return void res.end()
-    const body = multipart(instances, form, boundary, options)
-    return pipeline(Readable.from(body, { objectMode: false }), res).catch(ignoreHangUp)
+    await writeTo(res, multipart(instances, form, boundary, options))
   }
 }
 
@@ -91,7 +91,25 @@ interface Outgoing {
   path: string
   byteLength: number
   transferSyntaxUid: string
+  /** All of it, if that is little; in a buffer of the pool. */
+  bytes?: Buffer
   dispose(): Promise<void>
+}
+
+/** Instances up to this length are read at once. */
+const maxHeld = 2 * 1024 * 1024
+
+/** Buffers of one answer, used again and again: memory that is new each time costs a page fault for every 4 KiB. */
+class BufferPool {
+  private readonly free: Buffer[] = []
+
+  take(length: number): Buffer {
+    return (this.free.pop() ?? Buffer.allocUnsafeSlow(maxHeld)).subarray(0, length)
+  }
+
+  give(bytes: Buffer): void {
+    this.free.push(Buffer.from(bytes.buffer))
+  }
 }
 
 /** What cannot be decoded goes out as it is stored, and says so. */
@@ -99,16 +117,19 @@ async function outgoing(
   instance: RetrievableInstance,
   { decoded }: Form,
   { blobs, decode }: WadoOptions,
+  pool?: BufferPool,
 ): Promise<Outgoing> {
   const path = blobs.pathOf(instance.blobKey)
-  const stored = { path, byteLength: instance.byteLength, dispose: async () => {} }
-  const { transferSyntaxUid } = instance
+  const { transferSyntaxUid, byteLength } = instance
+  const stored = { path, byteLength, transferSyntaxUid, dispose: async () => {} }
   if (!decoded || transferSyntaxUid === explicitVrLittleEndian || !isDecodable(instance))
-    return { ...stored, transferSyntaxUid }
+    return pool && byteLength <= maxHeld
+      ? { ...stored, bytes: await blobs.readInto(instance.blobKey, pool.take(byteLength)) }
+      : stored
   try {
     return { ...(await decode(path)), transferSyntaxUid: explicitVrLittleEndian }
   } catch (error) {
-    if (error instanceof PixelProblem) return { ...stored, transferSyntaxUid }
+    if (error instanceof PixelProblem) return stored
     throw error
   }
 }
@@ -147,25 +168,27 @@ async function sendSingle(
 }
 
 const chunk = 512 * 1024
-/** Instances that are decoded while the one before them goes out. */
-const decodedAhead = 2
+/** Instances that are read, or decoded, while the one before them goes out. */
+const ahead = { read: 3, decoded: 2 }
 
-/** Instances one after another, those to come decoded meanwhile. */
+/** Instances one after another, those to come read or decoded meanwhile. */
 async function* inOrder(
   instances: readonly RetrievableInstance[],
   form: Form,
   options: WadoOptions,
+  pool?: BufferPool,
 ): AsyncGenerator<{ instance: RetrievableInstance; out: Outgoing }> {
-  const ahead: Promise<Outgoing>[] = []
+  const begun: Promise<Outgoing>[] = []
+  const most = form.decoded ? ahead.decoded : ahead.read
   let next = 0
   try {
     for (const instance of instances) {
-      while (next < instances.length && ahead.length <= (form.decoded ? decodedAhead : 0)) {
-        const started = outgoing(instances[next++]!, form, options)
+      while (next < instances.length && begun.length <= most) {
+        const started = outgoing(instances[next++]!, form, options, pool)
         started.catch(() => {}) // told when its turn comes
-        ahead.push(started)
+        begun.push(started)
       }
-      const out = await ahead.shift()!
+      const out = await begun.shift()!
       try {
         yield { instance, out }
       } finally {
@@ -173,7 +196,7 @@ async function* inOrder(
       }
     }
   } finally {
-    for (const left of ahead)
+    for (const left of begun)
       await left.then(
         out => out.dispose(),
         () => {},
@@ -181,21 +204,74 @@ async function* inOrder(
   }
 }
 
+const partHead = (boundary: string, transferSyntaxUid: string, isFirst: boolean) =>
+  `${isFirst ? '' : '\r\n'}--${boundary}\r\nContent-Type: application/dicom; transfer-syntax=${transferSyntaxUid}\r\n\r\n`
+const multipartEnd = (boundary: string) => `\r\n--${boundary}--\r\n`
+
+/** Of instances as they are stored. */
+function multipartLength(instances: readonly RetrievableInstance[], boundary: string): number {
+  return instances.reduce(
+    (sum, { byteLength, transferSyntaxUid }, i) =>
+      sum + partHead(boundary, transferSyntaxUid, i === 0).length + byteLength,
+    multipartEnd(boundary).length,
+  )
+}
+
 async function* multipart(
   instances: readonly RetrievableInstance[],
   form: Form,
   boundary: string,
   options: WadoOptions,
-): AsyncGenerator<Buffer> {
-  let lead = ''
-  for await (const { out } of inOrder(instances, form, options)) {
-    yield Buffer.from(
-      `${lead}--${boundary}\r\nContent-Type: application/dicom; transfer-syntax=${out.transferSyntaxUid}\r\n\r\n`,
-    )
-    for await (const bytes of createReadStream(out.path, { highWaterMark: chunk })) yield bytes as Buffer
-    lead = '\r\n'
+): AsyncGenerator<readonly Piece[]> {
+  const pool = new BufferPool()
+  let isFirst = true
+  for await (const { out } of inOrder(instances, form, options, pool)) {
+    const head = partHead(boundary, out.transferSyntaxUid, isFirst)
+    isFirst = false
+    const { bytes: held } = out
+    if (held) yield [{ bytes: head }, { bytes: held, written: () => pool.give(held) }]
+    else {
+      yield [{ bytes: head }]
+      for await (const bytes of createReadStream(out.path, { highWaterMark: chunk })) yield [{ bytes: bytes as Buffer }]
+    }
   }
-  yield Buffer.from(`\r\n--${boundary}--\r\n`)
+  yield [{ bytes: multipartEnd(boundary) }]
+}
+
+/** A part of a body; `written` is called when its bytes are needed no more. */
+interface Piece {
+  bytes: Buffer | string
+  written?: () => void
+}
+
+/** Writes a body no faster than it is taken; what stands together goes out together. A client that hangs up ends it. */
+async function writeTo(res: Response, body: AsyncGenerator<readonly Piece[]>): Promise<void> {
+  try {
+    for await (const pieces of body) {
+      res.cork()
+      let free = true
+      for (const { bytes, written } of pieces) free = res.write(bytes, 'latin1', written)
+      res.uncork()
+      if (res.destroyed) return
+      if (!free) await taken(res)
+    }
+    res.end()
+  } catch (error) {
+    res.destroy()
+    throw error
+  }
+}
+
+function taken(res: Response): Promise<void> {
+  return new Promise(resolve => {
+    const done = () => {
+      res.off('drain', done)
+      res.off('close', done)
+      resolve()
+    }
+    res.on('drain', done)
+    res.on('close', done)
+  })
 }
 
 /** A ZIP archive, `SERIES/INSTANCE.dcm`: nothing is compressed once more. */

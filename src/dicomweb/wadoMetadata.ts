@@ -51,22 +51,34 @@ function formOf(req: Request): 'json' | 'xml' | undefined {
   return undefined
 }
 
+/** Pages that the database works on while the one before them goes out. */
+const pagesAhead = 3
+
 /** JSON texts of data sets, as the database gives them: they are not parsed. */
 async function* inPages(
   instances: readonly RetrievableInstance[],
   base: string,
   database: WadoOptions['database'],
 ): AsyncGenerator<string[]> {
-  for (let at = 0; at < instances.length; at += pageSize) {
-    const page = instances.slice(at, at + pageSize)
+  const load = async (page: readonly RetrievableInstance[]) => {
     const headers = await headersOf(
       database,
       page.map(({ sopInstanceUid }) => sopInstanceUid),
     )
-    yield page.flatMap(instance => {
+    return page.flatMap(instance => {
       const header = headers.get(instance.sopInstanceUid)
       return header ? [withBulkData(header, instance, base)] : []
     })
+  }
+  const begun: Promise<string[]>[] = []
+  for (let at = 0; at < instances.length || begun.length > 0; ) {
+    while (begun.length < pagesAhead && at < instances.length) {
+      const loading = load(instances.slice(at, at + pageSize))
+      loading.catch(() => {}) // told when its turn comes
+      begun.push(loading)
+      at += pageSize
+    }
+    yield await begun.shift()!
   }
 }
 

@@ -1,0 +1,158 @@
+// Retrieving and searching: Radbridge beside Orthanc (where installed), in turn; then QIDO-RS over a large index.
+// node bench/dicomweb.mjs [INSTANCES_OF_INDEX] — after `npm run build`. Peers: Debian packages orthanc, orthanc-dicomweb.
+import { execFileSync } from 'node:child_process'
+import http from 'node:http'
+import { join } from 'node:path'
+import pg from 'pg'
+import { hasOrthanc, startOrthanc, startRadbridge } from './contenders.mjs'
+import { makeInstances, pushAsOne, renew } from './load.mjs'
+
+const indexed = Number(process.argv[2] ?? 1_000_000)
+const rounds = 9
+const servers = [await startRadbridge(), ...(hasOrthanc ? [await startOrthanc()] : [])]
+const agent = new http.Agent({ keepAlive: true })
+
+function get(url, accept = 'application/dicom+json') {
+  const began = performance.now()
+  return new Promise((resolve, reject) => {
+    http
+      .get(url, { agent, headers: { Accept: accept } }, res => {
+        let bytes = 0
+        res.on('data', chunk => (bytes += chunk.length))
+        res.on('end', () =>
+          res.statusCode === 200
+            ? resolve({ bytes, ms: performance.now() - began })
+            : reject(new Error(`${res.statusCode} ${url}`)),
+        )
+      })
+      .on('error', reject)
+  })
+}
+const median = values => [...values].sort((a, b) => a - b)[values.length >> 1]
+const percentile = (values, p) =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * p))]
+async function inTurn(path, accept, fetch = get) {
+  const times = servers.map(() => [])
+  let bytes = 0
+  for (let round = 0; round < rounds; round++)
+    for (const [i, server] of servers.entries()) {
+      const answer = await fetch(server.stow + path, accept)
+      times[i].push(answer.ms)
+      bytes ||= answer.bytes
+    }
+  return { bytes, ms: times.map(median) }
+}
+const studyOf = bytes => {
+  const at = bytes.indexOf(Buffer.from('20000d005549', 'hex'))
+  const length = bytes.readUInt16LE(at + 6)
+  return bytes.toString('latin1', at + 8, at + 8 + length).replace(/\0$/, '')
+}
+
+const large = makeInstances(300)
+renew(large)
+for (const server of servers) await pushAsOne(server.stow, large)
+// By curl: a client in Node.js is slower than both.
+const retrieve = url => {
+  const accept = 'Accept: multipart/related; type="application/dicom"; transfer-syntax=*'
+  const [seconds, bytes] = execFileSync(
+    'curl',
+    ['-s', '-o', '/dev/null', '-w', '%{time_total} %{size_download}', '-H', accept, url],
+    { encoding: 'utf8' },
+  )
+    .split(' ')
+    .map(Number)
+  return { ms: seconds * 1000, bytes }
+}
+const study = await inTurn(`/${studyOf(large[0])}`, undefined, retrieve)
+console.log(
+  `WADO-RS of a study of 300 CT instances, ${(study.bytes / 1e6).toFixed(0)} MB, median of ${rounds}: ` +
+    servers.map(({ name }, i) => `${name} ${(study.bytes / 1e3 / study.ms[i]).toFixed(0)} MB/s`).join('   ') +
+    (servers[1] ? `   = ${(study.ms[1] / study.ms[0]).toFixed(2)} × Orthanc` : ''),
+)
+
+// The same headers, with few pixels: the metadata is what counts.
+const many = makeInstances(2000).map(bytes => withoutPixels(bytes))
+renew(many)
+for (const server of servers) await pushAsOne(server.stow, many)
+const metadata = await inTurn(`/${studyOf(many[0])}/metadata`)
+console.log(
+  `metadata of a study of 2,000 instances, ${(metadata.bytes / 1e6).toFixed(1)} MB: ` +
+    servers.map(({ name }, i) => `${name} ${metadata.ms[i].toFixed(0)} ms`).join('   ') +
+    (servers[1] ? `   = ${(metadata.ms[1] / metadata.ms[0]).toFixed(2)} × Orthanc` : ''),
+)
+
+/** 2 rows of 512 pixels. */
+function withoutPixels(bytes) {
+  const at = bytes.indexOf(Buffer.from('e07f1000', 'hex'))
+  const head = Buffer.from(bytes.subarray(0, at + 12))
+  const rows = head.indexOf(Buffer.from('280010005553', 'hex'))
+  head.writeUInt16LE(2, rows + 8)
+  head.writeUInt32LE(2048, at + 8)
+  return Buffer.concat([head, bytes.subarray(at + 12, at + 12 + 2048)])
+}
+
+const studies = Math.round(indexed / 100)
+const pool = new pg.Pool({
+  host: join(servers[0].data, 'postgres-socket'),
+  user: 'radbridge',
+  database: 'radbridge',
+  options: '-c search_path=radbridge',
+})
+const began = performance.now()
+// Patients with three studies on average, series of CT, MR, DX and US, ten instances a series.
+await pool.query(`
+  insert into study (study_instance_uid, attributes, patient_id, patient_name, study_date, study_time, accession_number, study_description)
+  select '1.2.826.0.1.' || n,
+         jsonb_build_object('0020000D', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array('1.2.826.0.1.' || n)),
+                            '00100020', jsonb_build_object('vr', 'LO', 'Value', jsonb_build_array('P' || n / 3)),
+                            '00100010', jsonb_build_object('vr', 'PN', 'Value', jsonb_build_array(jsonb_build_object('Alphabetic', 'Name' || n / 3 || '^Given')))),
+         'P' || n / 3, 'Name' || n / 3 || '^Given', to_char(date '2016-01-01' + (n * 3650 / ${studies}), 'YYYYMMDD'), '101500', 'A' || n,
+         case n % 3 when 0 then 'Chest' when 1 then 'Abdomen' else 'Head' end
+    from generate_series(1, ${studies}) n;
+  insert into study_revision (study_instance_uid, revision, state) select study_instance_uid, 1, 'completed' from study on conflict do nothing;
+  insert into series (series_instance_uid, study_instance_uid, modality, series_number, series_description, attributes)
+  select '1.2.826.0.1.' || n || '.' || e, '1.2.826.0.1.' || n, (array['CT','MR','DX','US'])[1 + n % 4], e::text, 'series ' || e,
+         jsonb_build_object('0020000E', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array('1.2.826.0.1.' || n || '.' || e)))
+    from generate_series(1, ${studies}) n, generate_series(1, 10) e;
+  insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, sop_class_uid, transfer_syntax_uid,
+                        instance_number, blob_key, byte_length, crc32, header)
+  select '1.2.826.0.1.' || n || '.' || e || '.' || i, '1.2.826.0.1.' || n || '.' || e, '1.2.826.0.1.' || n, 1, 'received',
+         '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1', i::text, 'none', 525000, 0,
+         jsonb_build_object('00080018', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array('1.2.826.0.1.' || n || '.' || e || '.' || i)))
+    from generate_series(1, ${studies}) n, generate_series(1, 10) e, generate_series(1, 10) i;
+`)
+await pool.query('analyze')
+const [{ count }] = (await pool.query('select count(*) from instance')).rows
+console.log(
+  `\nQIDO-RS over ${count} instances (filled in ${((performance.now() - began) / 1000).toFixed(0)} s), ms over HTTP:`,
+)
+const pick = n => 1 + Math.floor((n * 7919) % studies)
+const day = n => `${2016 + (n % 9)}${String(1 + (n % 12)).padStart(2, '0')}10`
+const queries = {
+  'studies of a patient': n => `?PatientID=P${Math.floor(pick(n) / 3)}`,
+  'by accession number': n => `?AccessionNumber=A${pick(n)}`,
+  'by date, newest first, 50': n => `?StudyDate=${day(n)}-${day(n).slice(0, 6)}20&limit=50`,
+  'by name with wildcard': n => `?PatientName=name${Math.floor(pick(n) / 3)}*`,
+  'the newest 101': () => '?limit=101&includefield=00081030,00080060',
+  'by modality, 101': n => `?ModalitiesInStudy=${['CT', 'MR', 'DX', 'US'][n % 4]}&limit=101`,
+  'by description and date': n => `?StudyDescription=Chest&StudyDate=${day(n)}-${day(n + 1)}&limit=50`,
+  'series of a study': n => `/1.2.826.0.1.${pick(n)}/series`,
+  'instances of a study': n => `/1.2.826.0.1.${pick(n)}/instances`,
+}
+for (const [name, path] of Object.entries(queries)) {
+  const times = []
+  for (let n = 0; n < 120; n++) {
+    const { ms } = await get(servers[0].stow + path(n)).catch(error => {
+      if (String(error.message).startsWith('204')) return { ms: 0 }
+      throw error
+    })
+    if (n >= 20) times.push(ms)
+  }
+  console.log(
+    `${name.padEnd(28)} p50 ${median(times).toFixed(1).padStart(6)}   p95 ${percentile(times, 0.95).toFixed(1).padStart(6)}`,
+  )
+}
+await pool.end()
+agent.destroy()
+await Promise.all(servers.map(server => server.stop()))
+process.exit(0)
