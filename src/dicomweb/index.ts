@@ -7,7 +7,7 @@ import { workitemHandlers } from './ups.js'
 import { type WadoOptions, wado } from './wado.js'
 import { wadoFrames, wadoPixelData } from './wadoFrames.js'
 import { wadoBulkData, wadoMetadata } from './wadoMetadata.js'
-import { wadoRendered, wadoThumbnail } from './wadoRendered.js'
+import { wadoRendered, wadoRenderedImages, wadoThumbnail } from './wadoRendered.js'
 
 export { cors } from './cors.js'
 export { openEventChannels } from './upsEvents.js'
@@ -37,6 +37,8 @@ export function dicomwebRouter(options: StowOptions & WadoOptions): Router {
   resource(`${instance}/frames/:frames`, { GET: wadoFrames(options) })
   resource(`${instance}/frames/:frame/rendered`, { GET: wadoRendered(options) })
   resource(`${instance}/frames/:frame/thumbnail`, { GET: wadoThumbnail(options) })
+  for (const level of ['/studies/:study', '/studies/:study/series/:series'])
+    resource(`${level}/rendered`, { GET: wadoRenderedImages(options) })
   resource(`${instance}/rendered`, { GET: wadoRendered(options) })
   for (const level of ['/studies/:study', '/studies/:study/series/:series', instance])
     resource(`${level}/thumbnail`, { GET: wadoThumbnail(options) })

@@ -22,7 +22,8 @@ export type PixelAnswer = NormalizedFrame | NormalizeReport | Uint8Array | { pro
 export default async function run(task: PixelTask): Promise<PixelAnswer> {
   try {
     if (task.kind === 'file') return await normalizeFile(task.input, task.output, task.options)
-    if (task.kind === 'render') return withFrames(task.path, source => renderFrame(source, task.frame, task.rendering))
+    if (task.kind === 'render')
+      return await withFrames(task.path, source => renderFrame(source, task.frame, task.rendering))
     return handOver(await withFrames(task.path, source => decodeFrame(source, task.frame, task.options)))
   } catch (error) {
     if (error instanceof PixelProblem) return { problem: error.message }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { decode } from 'fast-png'
 import { request } from 'undici'
+import { getParts } from '../fixtures/multipartAnswer.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { http, startTestService, type TestService } from '../fixtures/service.js'
 
@@ -101,4 +102,49 @@ test.each([
 test('a picture in another form is not available', async () => {
   const { url } = await store()
   expect((await get(`${url}/rendered`, 'image/gif')).status).toBe(406)
+})
+
+test('windows of the image by number and explanation, and functions other than linear', async () => {
+  const { url } = await store({
+    '00281050': element('00281050', 'DS', '127.5\\64'),
+    '00281051': element('00281051', 'DS', '255\\32'),
+    '00281055': element('00281055', 'LO', 'WIDE\\NARROW'),
+  })
+  const middle = async (query: string) => (await png(`${url}/rendered${query}`)).data[64]!
+  expect(await middle('')).toBeCloseTo(64, -1)
+  expect(await middle('?preset=2')).toBeCloseTo(128, -1)
+  expect(await middle('?preset=narrow')).toBe(await middle('?preset=2'))
+  expect((await get(`${url}/rendered?preset=lung`)).status).toBe(406)
+  expect(await middle('?window=64,32,sigmoid')).toBeCloseTo(128, -1)
+  const edge = async (shape: string) => (await png(`${url}/rendered?window=64,32,${shape}`)).data[40]!
+  expect(await edge('linear')).toBe(0)
+  expect(await edge('sigmoid')).toBeGreaterThan(5)
+  expect((await get(`${url}/rendered?window=64,32,cubic`)).status).toBe(400)
+})
+
+test('overlays are drawn over the picture, where they are', async () => {
+  const bits = Buffer.from([0b0000_0011, 0b0000_0001]) // two rows of eight: pixels 0 and 1 of the first, 0 of the second
+  const { url } = await store({
+    '60000010': element('60000010', 'US', 2),
+    '60000011': element('60000011', 'US', 8),
+    '60000040': element('60000040', 'CS', 'G'),
+    '60000050': element('60000050', 'SS', Buffer.from([11, 0, 21, 0])), // row 11, column 21, from 1
+    '60000100': element('60000100', 'US', 1),
+    '60000102': element('60000102', 'US', 0),
+    '60003000': element('60003000', 'OW', bits),
+  })
+  const { data, width } = await png(`${url}/rendered`)
+  const at = (row: number, column: number) => data[row * width + column]
+  expect([at(10, 20), at(10, 21), at(11, 20)]).toEqual([255, 255, 255])
+  expect([at(10, 22), at(11, 21), at(9, 20)].every(value => value! < 30)).toBe(true)
+})
+
+test('a series as pictures, one in each part', async () => {
+  const { study, series } = await store()
+  for (const address of [study, series]) {
+    const { parts, type } = await getParts(`${address}/rendered`, 'multipart/related; type="image/png"')
+    expect(type).toMatch(/^multipart\/related; type="image\/png"/)
+    expect(parts.map(part => part.type)).toEqual(['image/png'])
+    expect(decode(parts[0]!.bytes).width).toBe(256)
+  }
 })
