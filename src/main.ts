@@ -8,6 +8,7 @@ import express, { type NextFunction, type Request, type Response } from 'express
 import { schedule } from 'node-cron'
 import { type AdminToken, adminToken } from './admin/adminToken.js'
 import { adminAccess, dicomwebAccess, requireDicomwebAccess } from './admin/authentication.js'
+import { metricsHandler } from './admin/metrics.js'
 import { adminRouter } from './admin/router.js'
 import { startPreparation } from './analysis/calling/preparation.js'
 import type { Provider } from './analysis/provider.js'
@@ -38,6 +39,7 @@ import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
 import type { Endpoints } from './platform/endpoints.js'
 import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
+import { metrics } from './platform/metrics.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
 import type { DimsePeer, ProviderSettings } from './platform/providerSettings.js'
@@ -265,6 +267,7 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
+  app.use(measured)
   app.get('/healthz', (_req, res) => void res.json({ status: 'alive' }))
   app.get('/readyz', async (_req, res) => {
     const problem = draining ? 'the service is stopping' : await ingest.unavailableBecause()
@@ -276,6 +279,7 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
     requireDicomwebAccess(access),
     dicomwebRouter({ ...context, limits: settings.stow, draining: () => draining }),
   )
+  app.get('/metrics', adminAccess(admin), metricsHandler(context))
   app.use('/api', adminAccess(admin), adminRouter(context))
   app.use((_req: Request, res: Response) => void answerProblem(res, 404, 'Not Found', 'there is no such resource'))
   app.use((error: Error & { status?: number }, _req: Request, res: Response, _next: NextFunction) => {
@@ -316,6 +320,16 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
       await closeServer(server)
     },
   }
+}
+
+/** Measures requests by the pattern of their route, so that no UID becomes a label. */
+function measured(req: Request, res: Response, next: NextFunction): void {
+  const end = metrics.requests.startTimer()
+  res.once('close', () => {
+    const route = req.route ? `${req.baseUrl}${String(req.route.path)}` : 'none'
+    end({ route, method: req.method, status: String(res.statusCode) })
+  })
+  next()
 }
 
 /** C-STORE and C-ECHO, unless they are turned off. */

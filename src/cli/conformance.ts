@@ -107,23 +107,29 @@ Radbridge receives studies from a PACS by DICOMweb or C-STORE, has them analysed
 
 | Service | Role | Standard |
 | --- | --- | --- |
-| Store (STOW-RS) | origin server and user agent | PS3.18 10.5 |
-| Search (QIDO-RS) | origin server; user agent to confirm a delivery, and for earlier examinations | PS3.18 10.6 |
-| Retrieve (WADO-RS): instances, metadata, frames, rendered, thumbnails, bulk data of Pixel Data | origin server | PS3.18 10.4 |
-| Retrieve (WADO-RS): studies | user agent, for earlier examinations | PS3.18 10.4 |
-| Verification (1.2.840.10008.1.1) | SCP and SCU | PS3.4 A |
+| Store (STOW-RS): Part 10 files; metadata and bulk data | origin server; user agent for Part 10 files | PS3.18 10.5 |
+| Search (QIDO-RS) | origin server; user agent for earlier examinations, completeness, and to confirm a delivery | PS3.18 10.6 |
+| Retrieve (WADO-RS): studies, series, instances, frames, metadata, bulk data, rendered, thumbnails | origin server | PS3.18 10.4 |
+| Retrieve (WADO-RS): studies and instances | user agent, for earlier examinations and missing instances | PS3.18 10.4 |
+| Worklist (UPS-RS): workitems of analyses and of others, event channels | origin server | PS3.18 11 |
+| Verification | SCP and SCU | PS3.4 A |
 | Storage | SCP and SCU | PS3.4 B |
-| Query/Retrieve, Storage Commitment, media interchange | none in this version | |
+| Query/Retrieve, Study Root: FIND, MOVE, GET | SCP and SCU | PS3.4 C |
+| Query/Retrieve, Patient Root: FIND, MOVE, GET | SCP | PS3.4 C |
+| Storage Commitment Push Model | SCP and SCU | PS3.4 J |
+| Instance Availability Notification | SCP and SCU | PS3.4 R |
+| Media interchange | none | |
 
 Every result is UNVERIFIED and PRELIMINARY (Verification Flag, Preliminary Flag), names algorithm and version, and is meant for decision support only.
 
 ## 2 Implementation model
 
 - **Ingest** answers "stored" when the instance is durable: written, synced and committed to the index. Instances are kept byte for byte.
-- **Analysis** begins when nothing arrived for the study for the quiet period; what arrives later opens a new revision.
+- **Analysis** begins when the study is whole by what an archive, a notification or a rule says of it, else when nothing arrived for the quiet period; what arrives later opens a new revision.
 - **Results** of a revision are new instances in series of their own in the study that was analysed; a later revision's report names the earlier one in its
   Predecessor Documents Sequence.
-- **Delivery** retries with backoff and reads the response per instance; "already there" counts as delivered only after a query found it.
+- **Delivery** retries with backoff and reads the response per instance; "already there" counts as delivered only after a query found it. With \`commit\` it counts when the
+  destination has committed to keeping the object, with \`confirm\` when a query has found it.
 
 Implementation Class UID: ${implementationClassUid}
 
@@ -135,25 +141,33 @@ Implementation Class UID: ${implementationClassUid}
 | --- | --- |
 ${resources().join('\n')}
 
-Search parameters: attribute matching by keyword or tag, wildcards, UID lists, date and time ranges, \`includefield\`, \`limit\`, \`offset\`. \`fuzzymatching\` is not supported
-and answered with a Warning. Responses are \`application/dicom+json\`. Retrieve gives instances as they are stored (\`transfer-syntax=*\`, or the one they are in);
-frames also decoded to Explicit VR Little Endian. Rendered images and thumbnails are JPEG or PNG of 8 bits, with \`viewport\` (width and height), \`window\` (linear) and
-\`quality\`; of a multi-frame image without a frame number the first frame, of a study or series the image in the middle.
+| Transaction | What is supported | Shown by |
+| --- | --- | --- |
+${dicomwebRows.map(row => `| ${row.join(' | ')} |`).join('\n')}
 
 ### 3.1.1 Associations
 
 | | as SCP | as SCU |
 | --- | --- | --- |
-| presentation contexts | Verification; every Storage SOP Class below 1.2.840.10008.5.1.4.1.1, and private ones | Verification; the SOP Class of the object that is delivered |
-| transfer syntaxes | those of 3.3: Explicit VR Little Endian if proposed, else a lossless one, else the first that is known | Implicit VR Little Endian for Verification; the one that the object is written in, and if that is Explicit VR Little Endian also Implicit, for peers that know no other |
+| presentation contexts | Verification; every Storage SOP Class below 1.2.840.10008.5.1.4.1.1, and private ones, unless the source's rules leave it out; Query/Retrieve, Storage Commitment, Instance Availability | those of the operation; for C-STORE the SOP Class of the object |
+| transfer syntaxes | of Storage those of 3.3: Explicit VR Little Endian if proposed, else a lossless one, else the first that is known; of the others Explicit or Implicit VR Little Endian, as proposed first | of C-STORE the one that the object is stored in, and Explicit and Implicit VR Little Endian, each in a context of its own: what a peer does not take as it is stored is decoded; of C-GET all of 3.3 |
+| roles (PS3.7 D.3.3.4) | accepted as proposed: C-GET, and reports of Storage Commitment | SCP of Storage for C-GET; SCP of Storage Commitment for its reports |
 | maximum length of a P-DATA received | 256 KiB | 256 KiB |
 | operations at the same time | 1 | 1 |
 | associations | \`dimse.maxAssociations\`, 100 | one for each kind of object, kept for 3 s |
-| time-outs | 30 s for the request (ARTIM), \`dimse.idleSeconds\` (60) without traffic | \`timeoutSeconds\` of the destination |
+| time-outs | 30 s for the request (ARTIM), \`dimse.idleSeconds\` (60) without traffic | \`timeoutSeconds\` of the destination; 600 s of silence in a retrieval |
 
 An association is refused with reason 7 when it calls another AE title than ours, with reason 3 when sources are configured and none has its AE title and address. The data set is stored as it comes from the network, byte for byte, behind a group 0002
 of ours; success (0000) is answered when it is durable. Other statuses are those of 3.6; the SOP Class and Instance UID of the command have to be those of the data set (A900). An association that breaks off leaves what was
 complete, and marks its studies as perhaps incomplete. As SCU: A7xx and broken connections are tried again, warnings (Bxxx) and 0111 count as delivered, everything else as refused.
+
+C-FIND matches as QIDO-RS does, without extended negotiation: keys of all levels above are taken, and unknown ones come back empty. Levels are PATIENT (Patient Root only), STUDY, SERIES and IMAGE; another one, or a
+value that cannot be read, gets A900. C-MOVE sends to destinations with \`dimse\`, and to sources with \`host\` and \`port\`; another move destination gets A801. C-MOVE and C-GET answer pending after each object, take C-CANCEL,
+and end with 0000, B000 (some failed) or A702 (all failed), with a Failed SOP Instance UID List. As SCU instances are asked for series by series, and retrieved by C-MOVE to our AE title or by C-GET (\`retrieve\`).
+
+Storage Commitment as SCP: an object is committed when it stands in the index and its file is there; else 0112 (not known), 0119 (of another class) or 0110. The report comes over an association of its own to the address that is configured for the AE title,
+tried again while it cannot be reached; without such an address over the association of the request. As SCU (\`commit: true\`): the report may come over either; a delivery without one is asked for again after five minutes, and one that is refused is sent again.
+Objects are never deleted by themselves once committed in this version.
 
 ### 3.2 SOP classes accepted for storage
 
@@ -230,6 +244,104 @@ Scheme ${privateScheme} is declared in Coding Scheme Identification Sequence (00
 ${conceptTable.map(({ concept: { scheme, value, meaning }, source }) => `| ${scheme} | ${value} | ${meaning} | ${source} |`).join('\n')}`
 }
 
+/** DICOMweb by transaction, and the test that shows it: `file: name`. A test looks for each of them. */
+const dicomwebRows: readonly (readonly [transaction: string, supported: string, shownBy: string])[] = [
+  ['STOW-RS, Part 10', 'multipart or single part; 200, 202, 409 and all reasons of 3.6', 'test/dicomweb/stow.test.ts'],
+  [
+    'STOW-RS, metadata and bulk data',
+    '`application/dicom+json` or `+xml`; bulk data as octets, compressed frames as image types, one part a frame',
+    'test/dicomweb/stowMetadata.test.ts: JSON metadata with pixel data as octets becomes an instance',
+  ],
+  [
+    'STOW-RS, Content-Encoding',
+    'gzip, deflate; limits count what comes out',
+    'test/dicomweb/stowMetadata.test.ts: what expands beyond the limit is refused, and what is cut short as well',
+  ],
+  [
+    'STOW-RS, answers',
+    '`application/dicom+json`, `application/dicom+xml`',
+    'test/dicomweb/stowMetadata.test.ts: XML metadata, and an answer in XML',
+  ],
+  [
+    'QIDO-RS',
+    'all five resources; keywords or tags, wildcards, UID lists, ranges, `includefield`, `limit`, `offset`; at most 1000 results, then Warning 299',
+    'test/dicomweb/stow.test.ts',
+  ],
+  [
+    'QIDO-RS, fuzzymatching',
+    'of names: each word begins a component, in any order, whatever its case and accents',
+    'test/dicomweb/wado.test.ts: fuzzy matching finds names by the beginnings of their words, whatever their order, case and accents',
+  ],
+  [
+    'QIDO-RS, answers',
+    '`application/dicom+json`; multipart of `application/dicom+xml`',
+    'test/dicomweb/wado.test.ts: search results in XML, and 204 for none',
+  ],
+  [
+    'WADO-RS, transfer syntaxes',
+    'as stored (`*`, or its own); Explicit VR Little Endian, decoded on the way (default); 406 for others. Of several instances those that cannot be decoded go out as stored, and say so',
+    'test/dicomweb/wado.test.ts: a compressed study comes decoded by default, and as it is stored on demand',
+  ],
+  ['WADO-RS, ZIP', '`application/zip` of studies, series and instances', 'test/dicomweb/wado.test.ts: a study as ZIP'],
+  [
+    'WADO-RS, conditional',
+    'ETag and If-None-Match of instances, metadata and bulk data',
+    'test/dicomweb/wado.test.ts: an entity tag saves what has not changed, until something is added',
+  ],
+  ['WADO-RS, ranges', 'one range of a single instance', 'test/dicomweb/wado.test.ts: a part of an instance'],
+  [
+    'WADO-RS, metadata',
+    'from the index: JSON; multipart of XML',
+    'test/dicomweb/wado.test.ts: metadata in XML, with the same content as in JSON',
+  ],
+  [
+    'WADO-RS, bulk data',
+    'Pixel Data; every other binary value of more than 4 KiB, also within sequences',
+    'test/dicomweb/wado.test.ts: long binary values stand in the metadata by address, also within sequences, and come from there',
+  ],
+  [
+    'WADO-RS, frames',
+    'lists of frames; decoded octets, or the code stream by its media type',
+    'test/dicomweb/wadoFrames.test.ts: frames of a multi-frame image are those that were asked for, in the order of the list',
+  ],
+  [
+    'WADO-RS, rendered',
+    'JPEG, PNG of 8 bits; `viewport` (width and height), `window` (linear, linear-exact, sigmoid), `quality` (95 is the best), our own `preset` (number or explanation of a window of the image); overlays are drawn. JPEG of very small images is enlarged',
+    'test/dicomweb/rendered.test.ts: windows of the image by number and explanation, and functions other than linear',
+  ],
+  [
+    'WADO-RS, rendered studies and series',
+    'the first frame of each image, each in a part',
+    'test/dicomweb/rendered.test.ts: a series as pictures, one in each part',
+  ],
+  ['WADO-RS, thumbnails', 'of a study or series the image in the middle', 'test/dicomweb/rendered.test.ts'],
+  [
+    'UPS-RS',
+    'create, search, retrieve, update, claim, complete, cancel, subscribe (also to all), event channels by WebSocket; filtered subscriptions are taken as subscriptions to all',
+    'test/dicomweb/ups.test.ts: is created, found, claimed, worked on and completed; those who subscribe are told',
+  ],
+  [
+    'UPS-RS, analyses',
+    'each analysis is a workitem that Radbridge performs',
+    'test/dicomweb/ups.test.ts: an analysis is a workitem: watched from its beginning to its results, and nobody else can claim it',
+  ],
+  [
+    'Capabilities',
+    'OPTIONS of a resource or of the service: WADL, JSON',
+    'test/dicomweb/wado.test.ts: OPTIONS of the service describes its resources',
+  ],
+  [
+    'Other origins (CORS)',
+    '`http.corsOrigins`',
+    'test/e2e/dicomwebClient.test.ts: dicomweb-client stores, searches and retrieves, from a page of another origin',
+  ],
+  [
+    'Byte for byte',
+    'STOW-RS to WADO-RS, C-STORE to WADO-RS and to C-MOVE',
+    'test/e2e/roundTrip.test.ts: what was stored is what is returned, byte for byte: STOW-RS to WADO-RS, C-STORE to WADO-RS, C-STORE to C-MOVE',
+  ],
+]
+
 /** What the router itself answers; handlers are made and never called. */
 function resources(): string[] {
   const router = dicomwebRouter({} as Parameters<typeof dicomwebRouter>[0])
@@ -238,6 +350,6 @@ function resources(): string[] {
     const methods = route.stack
       .map(layer => layer.method?.toUpperCase())
       .filter(method => method && method !== 'OPTIONS')
-    return [`| \`${route.path.replaceAll(/:(\w+)/g, '{$1}')}\` | ${[...new Set(methods)].join(', ')} |`]
+    return [`| \`${route.path.replaceAll(/[:*](\w+)/g, '{$1}')}\` | ${[...new Set(methods)].join(', ')} |`]
   })
 }

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { setGlobalDispatcher } from 'undici'
+import { httpAgent } from '../platform/httpAgent.js'
 import { SettingsError } from '../platform/settings.js'
 import { UsageError } from './usageError.js'
 
@@ -44,6 +46,10 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     summary: 'finetune create|list|events --provider NAME   has a provider train on an exported data set',
     run: async args => (await import('./finetune.js')).finetune(args),
   },
+  config: {
+    summary: 'config validate FILE | config schema      checks endpoints; their JSON Schema for editors',
+    run: async args => (await import('./config.js')).config(args),
+  },
   conformance: {
     summary: 'conformance                               prints the DICOM conformance statement',
     run: async () => (await import('./conformance.js')).conformance(),
@@ -64,6 +70,7 @@ async function main(): Promise<number> {
     else console.error(`radbridge: there is no command ${name}\n\n${text}`)
     return asked ? 0 : 2
   }
+  setGlobalDispatcher(httpAgent())
   return command.run(args)
 }
 

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { startService } from '../main.js'
 import { loadEndpoints } from '../platform/endpoints.js'
+import { isParserAssertion } from '../platform/httpAgent.js'
 import { createLog, errorContext } from '../platform/log.js'
 import { loadSettings } from '../platform/settings.js'
 
@@ -11,6 +12,10 @@ export async function serve(args: string[]): Promise<number> {
   const endpoints = loadEndpoints(settings.endpointsFile)
   const log = createLog(settings.log)
   process.on('uncaughtException', error => {
+    if (isParserAssertion(error)) {
+      log.warn('a server closed its connection while its answer was being read', errorContext(error))
+      return
+    }
     log.error('unexpected error, stopping', { ...errorContext(error), stack: error.stack })
     process.exit(70)
   })

@@ -1,6 +1,7 @@
-import { Agent, type Dispatcher } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { type DicomJson, textOf } from '../dicom/dicomJson.js'
 import type { StowDestination } from '../platform/endpoints.js'
+import { httpAgent } from '../platform/httpAgent.js'
 import { authorizationOf } from '../platform/secret.js'
 
 const maxAnswerBytes = 64 * 1024 * 1024
@@ -12,7 +13,7 @@ export class DicomwebReader {
 
   constructor(private readonly options: StowDestination['stow']) {
     const timeout = options.timeoutSeconds * 1000
-    this.agent = new Agent({ headersTimeout: timeout, bodyTimeout: timeout, connect: { timeout: 10_000 } })
+    this.agent = httpAgent({ headersTimeout: timeout, bodyTimeout: timeout, connect: { timeout: 10_000 } })
   }
 
   /** Studies that match. @throws Error in words, without what was searched for */

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { Agent, type Dispatcher } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import type { DicomJson } from '../dicom/dicomJson.js'
 import { itemsOf, numberOf, textOf } from '../dicom/dicomJson.js'
 import { reason } from '../dicom/reasons.js'
 import type { StowDestination } from '../platform/endpoints.js'
+import { httpAgent } from '../platform/httpAgent.js'
 import { retryAfterSeconds } from '../platform/retryAfter.js'
 import { authorizationOf } from '../platform/secret.js'
 import type { DeliveryOutcome, ObjectToDeliver } from './outcome.js'
@@ -21,7 +22,7 @@ export class StowClient {
   constructor(private readonly options: StowDestination['stow']) {
     const timeout = options.timeoutSeconds * 1000
     // A proxy that ends HTTP/2 connections by GOAWAY has been seen to lose POSTs: HTTP/1.1 unless asked for.
-    this.agent = new Agent({
+    this.agent = httpAgent({
       allowH2: options.http2,
       headersTimeout: timeout,
       bodyTimeout: timeout,

@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:tls'
 import { explicitVrLittleEndian, findTransferSyntax, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import type { Ingest } from '../ingest/index.js'
 import { errorContext, type Log } from '../platform/log.js'
+import { metrics } from '../platform/metrics.js'
 import type { Tls } from '../platform/secret.js'
 import { allowsAddress } from './addresses.js'
 import { Association, type OperationHandler, printable } from './association.js'
@@ -78,10 +79,12 @@ export async function startScp(options: ScpOptions): Promise<Scp> {
     const served = serve(socket, options, () => open.size > options.maxAssociations)
       .catch(error => log.error('an association failed', errorContext(error)))
       .finally(() => {
+        metrics.openAssociations.dec()
         open.delete(socket)
         socket.destroySoon() // what was written last goes out first
       })
     open.set(socket, served)
+    metrics.openAssociations.inc()
   }
   const server = options.tls ? tlsServer(options.tls, take, log) : createServer({ noDelay: true }, take)
   await listen(server, options)
@@ -133,6 +136,7 @@ async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean
     clearTimeout(artim)
     const refused = whyRefused(request, socket, options, tooMany())
     const callingAeTitle = printable(request.callingAeTitle)
+    metrics.associations.inc({ outcome: refused ? 'refused' : 'accepted' })
     if (refused) {
       log.warn('an association was refused', { callingAeTitle, address: socket.remoteAddress, reason: refused.words })
       socket.end(associateReject(refused.rejection))
@@ -169,6 +173,7 @@ async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean
       log.warn('an association was aborted', { address: socket.remoteAddress, reason: error.message })
       socket.end(abort(store ? 2 : 6))
     } else if (!(error instanceof ConnectionEnded) && (error as NodeJS.ErrnoException).code === undefined) throw error
+    metrics.associations.inc({ outcome: 'broken' })
     await store?.wasCut(error as Error, told)
   } finally {
     clearTimeout(artim)

@@ -30,7 +30,7 @@ const eventType = { allCommitted: 1, failuresExist: 2 } as const
 const waitMilliseconds = 3000
 
 /**
- * Asks a peer to commit to keeping objects (N-ACTION, PS3.4 J.3.2). Its report may come at once, over the same association, or hours later over one that the peer asks for.
+ * Asks a peer to commit to keeping objects (N-ACTION, PS3.4 J.3.2). Done when the peer has taken the request. Its report may come at once, over the same association, or hours later over one that the peer asks for.
  * @throws Error in words
  */
 export async function requestCommitment(
@@ -69,15 +69,17 @@ export async function requestCommitment(
       },
     )
     if (answer.status !== 0) throw new Error(`storage commitment was answered with ${hexStatus(answer.status)}`)
-    let timer: NodeJS.Timeout | undefined
-    const waited = new Promise(resolve => {
-      timer = setTimeout(resolve, waitMilliseconds)
-    })
-    await Promise.race([report, closed, waited])
-    clearTimeout(timer)
-  } finally {
+  } catch (error) {
     association.release()
+    throw error
   }
+  // Nobody waits for it: most peers report over an association of their own.
+  const timer = setTimeout(reported, waitMilliseconds)
+  timer.unref()
+  void Promise.race([report, closed]).then(() => {
+    clearTimeout(timer)
+    association.release()
+  })
 }
 
 /** N-EVENT-REPORT of what was committed, to the one who asked for it, over an association in which we are SCP. @throws Error in words */

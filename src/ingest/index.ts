@@ -4,6 +4,7 @@ import { reason } from '../dicom/reasons.js'
 import type { Database } from '../platform/database.js'
 import type { SourceRules } from '../platform/endpoints.js'
 import { errorContext, type Log } from '../platform/log.js'
+import { metrics } from '../platform/metrics.js'
 import { type CommitOutcome, CommitQueue } from './commitQueue.js'
 import { InstanceReceiver, type Refusal } from './receiveInstance.js'
 
@@ -87,6 +88,16 @@ export class Ingest {
    * @param options.sourceOf another source than `source` that instances of some studies count for
    */
   async finish(receiver: InstanceReceiver, options: FinishOptions = {}): Promise<InstanceOutcome> {
+    const source = options.source ?? 'none'
+    const end = metrics.storing.startTimer()
+    const outcome = await this.store(receiver, options)
+    end()
+    metrics.instances.inc({ source, outcome: outcome.outcome })
+    if (outcome.outcome === 'stored') metrics.bytes.inc({ source }, receiver.length)
+    return outcome
+  }
+
+  private async store(receiver: InstanceReceiver, options: FinishOptions): Promise<InstanceOutcome> {
     const { study, expected, sourceOf } = options
     const received = await receiver.end()
     if (received.outcome === 'refused') return received

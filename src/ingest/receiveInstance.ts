@@ -63,6 +63,11 @@ export class InstanceReceiver {
     return this.header?.studyInstanceUid
   }
 
+  /** Bytes that have come. */
+  get length(): number {
+    return this.byteLength
+  }
+
   /** @returns a promise to wait for before more is written, when the disk is slower than the network */
   write(chunk: Buffer): Promise<void> | undefined {
     this.byteLength += chunk.length

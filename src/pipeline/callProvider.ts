@@ -1,6 +1,7 @@
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { misplaced } from '../analysis/placement.js'
 import { type Analysis, type Progress, ProviderProblem } from '../analysis/provider.js'
+import { metrics } from '../platform/metrics.js'
 import type { ProviderSettings } from '../platform/providerSettings.js'
 import type { PipelineContext } from './context.js'
 
@@ -11,7 +12,20 @@ export function deadlineOf(settings: ProviderSettings | undefined): number {
 }
 
 /** @throws ProviderProblem also for an answer that is not about the study */
-export async function callProvider(
+export async function callProvider(...call: Parameters<typeof judgedAnswer>): Promise<Analysis> {
+  const [provider] = call
+  const end = metrics.analyses.startTimer({ provider })
+  try {
+    const analysis = await judgedAnswer(...call)
+    end({ outcome: analysis.findings.status })
+    return analysis
+  } catch (error) {
+    end({ outcome: 'failed' })
+    throw error
+  }
+}
+
+async function judgedAnswer(
   name: string,
   study: NormalizedStudy,
   timeoutSeconds: number,

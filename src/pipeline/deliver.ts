@@ -5,6 +5,7 @@ import { type Peer, peerOf } from '../dimse/openAssociation.js'
 import { type CommitmentReport, requestCommitment } from '../dimse/storageCommitment.js'
 import { type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
+import { metrics } from '../platform/metrics.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
 import { finishStudy } from './finishStudy.js'
 
@@ -39,6 +40,7 @@ export async function deliver(
   const commitmentUid = deriveUid('commitment', id, delivery.attempts + 1)
   const outcome: AttemptOutcome =
     tried.outcome === 'delivered' && peer ? { ...tried, outcome: 'stored', commitmentUid } : tried
+  metrics.deliveries.inc({ destination: delivery.destination, outcome: outcome.outcome })
   await transaction(database, tx => conclude(tx, delivery, outcome, { ...context, log: job.log }))
   if (outcome.outcome === 'stored') await askForCommitment(delivery, outcome.commitmentUid, peer!, context)
 }

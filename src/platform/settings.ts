@@ -224,7 +224,7 @@ function suggestion(key: string, path: readonly string[]): string {
 }
 
 /** The candidate within an edit distance of a third of the word's length, if there is one. */
-function nearest(word: string, candidates: readonly string[]): string | undefined {
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const ranked = candidates
     .map(c => [editDistance(word.toLowerCase(), c.toLowerCase()), c] as const)
     .sort((a, b) => a[0] - b[0])

@@ -152,8 +152,30 @@ test('doctor says what is wrong, and how to mend it', async () => {
   )
   const answer = await radbridge(['doctor'], { RADBRIDGE_ENDPOINTS: endpoints, RADBRIDGE_HTTP_PORT: String(port) })
   expect(answer.code).toBe(1)
-  expect(answer.out).toMatch(/✓ destination good answers QIDO-RS/)
+  expect(answer.out).toMatch(/✓ destination good: it answers a search/)
   expect(answer.out).toMatch(/✗ secret env:NOT_THERE of destination away: .*not set\n +Set the variable/)
   expect(answer.out).toMatch(/✗ destination away/)
   expect(answer.out).toMatch(/✓ data folder .* GB free/)
+})
+
+describe('config', () => {
+  test('validate reads endpoints as the start does, and says what is wrong, where, and what was meant', async () => {
+    const right = file('right.yaml', Buffer.from('destinations: [{ name: pacs, folder: /tmp/x }]\nroutes: []\n'))
+    expect(await radbridge(['config', 'validate', right])).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('is valid: 0 sources, 0 providers, 1 destination, 0 routes'),
+    })
+    const text =
+      'routes:\n  - name: r\n    analysis: { primary: reference }\n    delivrTo: [pacs]\n    match: { modalty: [CT] }\n'
+    const wrong = await radbridge(['config', 'validate', file('wrong.yaml', Buffer.from(text))])
+    expect(wrong.code).toBe(1)
+    expect(wrong.err).toMatch(/wrong\.yaml:4.*unknown setting routes\.0\.delivrTo; did you mean deliverTo\?/)
+    expect(wrong.err).toMatch(/wrong\.yaml:5.*unknown setting routes\.0\.match\.modalty; did you mean modality\?/)
+    expect((await radbridge(['config', 'apply'])).code).toBe(2)
+  })
+  test('schema prints a JSON Schema', async () => {
+    const schema = JSON.parse((await radbridge(['config', 'schema'])).out)
+    expect(Object.keys(schema.properties)).toEqual(['sources', 'providers', 'destinations', 'routes', 'completeness'])
+    expect(schema.properties.routes.items.properties.match.properties.modality.type).toBe('array')
+  })
 })

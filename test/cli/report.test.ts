@@ -159,3 +159,13 @@ test('docs/findings.schema.json is the schema of the code', () => {
 test('docs/conformance.md is the statement of the code', () => {
   expect(readFileSync('docs/conformance.md', 'utf8')).toBe(radbridge('conformance').stdout)
 })
+
+test('each row of the conformance table names a test that there is', () => {
+  const rows = readFileSync('docs/conformance.md', 'utf8').matchAll(/\| (test\/[\w/]+\.test\.ts)(?:: (.+?))? \|$/gm)
+  const named = [...rows]
+  expect(named.length).toBeGreaterThan(15)
+  for (const [, file, name] of named) {
+    const text = readFileSync(file!, 'utf8')
+    if (name) expect([file, name, text.includes(`'${name}'`)]).toEqual([file, name, true])
+  }
+})

@@ -64,7 +64,7 @@ testInBrowser(
         const single = await client.retrieveInstance(ids)
         const frames = await client.retrieveInstanceFrames({ ...ids, frameNumbers: [1] })
         const bulk = await client.retrieveBulkData({ BulkDataURI: metadata[0]['7FE00010'].BulkDataURI })
-        const rendered = await client.retrieveInstanceRendered(ids)
+        const [rendered] = await client.retrieveInstanceRendered(ids)
         return {
           counts: [studies, allSeries, instances, metadata, retrieved, ofSeries].map(list => list.length),
           single: sizeOf(single),

@@ -1,6 +1,7 @@
-import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
+import { type Dispatcher, ProxyAgent, request } from 'undici'
 import { PixelProblem } from '../../pixels/imageDescription.js'
 import type { Queryable } from '../../platform/database.js'
+import { httpAgent } from '../../platform/httpAgent.js'
 import { parseJsonText } from '../../platform/jsonText.js'
 import { retryAfterSeconds } from '../../platform/retryAfter.js'
 import type { Tls } from '../../platform/secret.js'
@@ -74,7 +75,7 @@ export class Remote {
     }
     this.agent = proxy
       ? new ProxyAgent({ ...options, uri: proxy, ...(tls ? { requestTls: tls } : {}) })
-      : new Agent({ ...options, connect: { timeout: Math.min(10_000, milliseconds), ...tls } })
+      : httpAgent({ ...options, connect: { timeout: Math.min(10_000, milliseconds), ...tls } })
     this.gate = new Gate(database, settings.name, {
       concurrency,
       requestsPerMinute,
