@@ -8,7 +8,7 @@ import express, { type NextFunction, type Request, type Response } from 'express
 import { schedule } from 'node-cron'
 import { type AdminToken, adminToken } from './admin/adminToken.js'
 import { adminAccess, dicomwebAccess, requireDicomwebAccess } from './admin/authentication.js'
-import { metricsHandler } from './admin/metrics.js'
+import { measured, metricsHandler } from './admin/metrics.js'
 import { adminRouter } from './admin/router.js'
 import { startPreparation } from './analysis/calling/preparation.js'
 import type { Provider } from './analysis/provider.js'
@@ -39,7 +39,6 @@ import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
 import type { Endpoints } from './platform/endpoints.js'
 import { addJob, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
-import { metrics } from './platform/metrics.js'
 import { startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
 import type { DimsePeer, ProviderSettings } from './platform/providerSettings.js'
@@ -320,16 +319,6 @@ async function listen(settings: Settings, context: PipelineContext, admin: Admin
       await closeServer(server)
     },
   }
-}
-
-/** Measures requests by the pattern of their route, so that no UID becomes a label. */
-function measured(req: Request, res: Response, next: NextFunction): void {
-  const end = metrics.requests.startTimer()
-  res.once('close', () => {
-    const route = req.route ? `${req.baseUrl}${String(req.route.path)}` : 'none'
-    end({ route, method: req.method, status: String(res.statusCode) })
-  })
-  next()
 }
 
 /** C-STORE and C-ECHO, unless they are turned off. */

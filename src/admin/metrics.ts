@@ -1,8 +1,8 @@
-import type { Request, Response } from 'express'
+import type { NextFunction, Request, Response } from 'express'
 import { Gauge, Registry } from 'prom-client'
 import type { BlobStore } from '../archive/index.js'
 import type { Database } from '../platform/database.js'
-import { registry } from '../platform/metrics.js'
+import { metrics, registry } from '../platform/metrics.js'
 
 const keptMilliseconds = 5000
 
@@ -54,4 +54,14 @@ export function metricsHandler({ database, blobs }: { database: Database; blobs:
     }
     res.type(registry.contentType).send(`${await registry.metrics()}\n${await shared.metrics()}`)
   }
+}
+
+/** Measures requests by the pattern of their route, so that no UID becomes a label. */
+export function measured(req: Request, res: Response, next: NextFunction): void {
+  const end = metrics.requests.startTimer()
+  res.once('close', () => {
+    const route = req.route ? `${req.baseUrl}${String(req.route.path)}` : 'none'
+    end({ route, method: req.method, status: String(res.statusCode) })
+  })
+  next()
 }

@@ -50,6 +50,16 @@ export function chooseType<T extends string>(accepted: readonly MediaType[], off
   return undefined
 }
 
+/** How data sets go out: an array in JSON, or a multipart of XML; undefined if the client accepts neither. */
+export function datasetForm(accepted: readonly MediaType[]): 'json' | 'xml' | undefined {
+  for (const type of accepted) {
+    if (accepts([type], 'application/dicom+json') || accepts([type], 'application/json')) return 'json'
+    const rootType = type.parameters.type?.toLowerCase() ?? 'application/dicom+xml'
+    if (type.type === 'multipart/related' && rootType === 'application/dicom+xml') return 'xml'
+  }
+  return undefined
+}
+
 function splitOutsideQuotes(text: string, separator: string): string[] {
   const pieces: string[] = []
   let quoted = false

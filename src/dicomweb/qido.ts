@@ -4,7 +4,7 @@ import { QueryProblem, searchInstances, searchSeries, searchStudies } from '../a
 import type { DicomJson } from '../dicom/dicomJson.js'
 import { toNativeXml } from '../dicom/nativeXml.js'
 import type { Database } from '../platform/database.js'
-import { accepts, parseAccept } from './mediaType.js'
+import { datasetForm, parseAccept } from './mediaType.js'
 import { sendProblem } from './problem.js'
 import { baseUrl } from './stow.js'
 
@@ -13,7 +13,7 @@ const searches = { studies: searchStudies, series: searchSeries, instances: sear
 /** QIDO-RS, PS3.18 10.6: studies, series or instances, below what the path names. */
 export function qido(database: Database, level: keyof typeof searches) {
   return async (req: Request, res: Response): Promise<void> => {
-    const form = formOf(req)
+    const form = datasetForm(parseAccept(req.headers.accept))
     if (!form) {
       const detail =
         'results are available as application/dicom+json, and as multipart/related; type="application/dicom+xml"'
@@ -55,15 +55,6 @@ function addressed(dataset: DicomJson, base: string): DicomJson {
   const text = JSON.stringify(dataset)
   if (!text.includes('"BulkDataURI"')) return dataset
   return JSON.parse(text, (key, value) => (key === 'BulkDataURI' ? `${base}/${value}` : value)) as DicomJson
-}
-
-function formOf(req: Request): 'json' | 'xml' | undefined {
-  for (const type of parseAccept(req.headers.accept)) {
-    if (accepts([type], 'application/dicom+json') || accepts([type], 'application/json')) return 'json'
-    const rootType = type.parameters.type?.toLowerCase() ?? 'application/dicom+xml'
-    if (type.type === 'multipart/related' && rootType === 'application/dicom+xml') return 'xml'
-  }
-  return undefined
 }
 
 /** Each result in a part; nothing where there is none (PS3.18 10.6.3.1). */

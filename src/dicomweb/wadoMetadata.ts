@@ -8,7 +8,7 @@ import type { DicomJson } from '../dicom/dicomJson.js'
 import { toNativeXml } from '../dicom/nativeXml.js'
 import { readBulkData } from '../dicom/readBulkData.js'
 import { entityTag, isNotModified } from './conditional.js'
-import { accepts, parseAccept } from './mediaType.js'
+import { accepts, datasetForm, parseAccept } from './mediaType.js'
 import { sendProblem } from './problem.js'
 import { baseUrl } from './stow.js'
 import { ignoreHangUp, instancesAt, notFound, type WadoOptions } from './wado.js'
@@ -18,7 +18,7 @@ const pageSize = 250
 /** Retrieve Metadata, PS3.18 10.4.1.1.4: data sets from the index, without a file being opened; bulk data by address. */
 export function wadoMetadata({ database }: WadoOptions) {
   return async (req: Request, res: Response): Promise<void> => {
-    const form = formOf(req)
+    const form = datasetForm(parseAccept(req.headers.accept))
     if (!form) {
       const detail =
         'metadata is available as application/dicom+json, and as multipart/related; type="application/dicom+xml"'
@@ -40,15 +40,6 @@ export function wadoMetadata({ database }: WadoOptions) {
     const body = form === 'json' ? asJson(datasets) : asXml(datasets, boundary)
     await pipeline(Readable.from(body, { objectMode: false }), res).catch(ignoreHangUp)
   }
-}
-
-function formOf(req: Request): 'json' | 'xml' | undefined {
-  for (const type of parseAccept(req.headers.accept)) {
-    if (accepts([type], 'application/dicom+json') || accepts([type], 'application/json')) return 'json'
-    const rootType = type.parameters.type?.toLowerCase() ?? 'application/dicom+xml'
-    if (type.type === 'multipart/related' && rootType === 'application/dicom+xml') return 'xml'
-  }
-  return undefined
 }
 
 /** Pages that the database works on while the one before them goes out. */

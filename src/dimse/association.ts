@@ -2,29 +2,23 @@ import type { Socket } from 'node:net'
 import type { DicomJson } from '../dicom/dicomJson.js'
 import { parseDataSet } from '../dicom/part10.js'
 import { toDicomJson } from '../dicom/toDicomJson.js'
-import { findTransferSyntax, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
-import { writeDataSetBytes } from '../dicom/writePart10.js'
+import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
 import { errorContext, type Log } from '../platform/log.js'
 import { type ByteReader, ConnectionEnded } from './byteReader.js'
 import {
   type Command,
   commandField,
   decodeCommand,
-  encodeCommand,
   field,
   isPending,
   noDataSet,
   response as responseBit,
   status,
 } from './command.js'
-import { abort, dataHeader, ProtocolError, pduType, releaseRequest, releaseResponse } from './pdu.js'
+import { type Context, MessageWriter } from './messageWriter.js'
+import { abort, ProtocolError, pduType, releaseRequest, releaseResponse } from './pdu.js'
 
-/** A presentation context that both sides agreed on. */
-export interface Context {
-  id: number
-  abstractSyntax: string
-  transferSyntax: string
-}
+export type { Context } from './messageWriter.js'
 
 /** Takes in what C-STORE brings, as it arrives. */
 export interface StoreReception {
@@ -73,9 +67,6 @@ export interface AssociationOptions {
 const maxCommandLength = 64 * 1024
 /** Data sets other than those of C-STORE are small, and held in memory. */
 const maxIdentifierLength = 16 * 1024 * 1024
-const hasDataSet = 0x0001
-const smallestFragment = 1024
-const longestFragment = 128 * 1024
 const releaseMilliseconds = 1000
 
 /** Text of a peer as it may stand in a log or in an answer. */
@@ -105,7 +96,7 @@ export class Association {
   private commandParts: Buffer[] = []
   private receiving: Receiving | undefined
   private performing: { messageId: unknown; done: Promise<void>; cancel: AbortController } | undefined
-  private sending: Promise<void> = Promise.resolve()
+  private readonly writer: MessageWriter
   private messageId = 0
   private ended = false
 
@@ -116,6 +107,7 @@ export class Association {
     private readonly options: AssociationOptions,
   ) {
     this.contexts = new Map(contexts.map(context => [context.id, context]))
+    this.writer = new MessageWriter(socket, options.maxLength)
   }
 
   /** The contexts that were agreed on for a SOP class. */
@@ -179,7 +171,7 @@ export class Association {
     })
     try {
       const full = { ...command, [field.messageId]: messageId }
-      await this.send(context, full, dataSet)
+      await this.writer.send(context, full, dataSet)
       for (;;) {
         const answer = queue.shift()
         if (!answer) {
@@ -341,7 +333,7 @@ export class Association {
   ): Promise<void> {
     const sopClass = command[field.affectedSopClassUid] ?? command[field.requestedSopClassUid]
     const instance = command[field.affectedSopInstanceUid] ?? command[field.requestedSopInstanceUid]
-    return this.send(
+    return this.writer.send(
       context,
       {
         ...(sopClass === undefined ? {} : { [field.affectedSopClassUid]: sopClass }),
@@ -354,80 +346,6 @@ export class Association {
       },
       dataSet,
     )
-  }
-
-  /** Sends a message when those before it have been sent: fragments of two never mix. */
-  private send(context: Context, command: Command, dataSet?: DicomJson | AsyncIterable<Buffer>): Promise<void> {
-    const sent = this.sending.then(() => this.sendNow(context, command, dataSet))
-    this.sending = sent.catch(() => {})
-    return sent
-  }
-
-  private async sendNow(
-    context: Context,
-    command: Command,
-    dataSet?: DicomJson | AsyncIterable<Buffer>,
-  ): Promise<void> {
-    const bytes = encodeCommand({ ...command, [field.commandDataSetType]: dataSet ? hasDataSet : noDataSet })
-    const head = Buffer.concat([dataHeader(context.id, bytes.length, true, true), bytes])
-    if (!dataSet) return this.write(head)
-    if (Symbol.asyncIterator in dataSet) {
-      await this.write(head)
-      return this.sendFragments(context, dataSet as AsyncIterable<Buffer>)
-    }
-    const implicit = context.transferSyntax === implicitVrLittleEndian
-    const encoded = writeDataSetBytes(dataSet as DicomJson, implicit)
-    const size = this.fragmentSize()
-    const parts: Buffer[] = [head]
-    for (let at = 0; at === 0 || at < encoded.length; at += size) {
-      const fragment = encoded.subarray(at, at + size)
-      parts.push(dataHeader(context.id, fragment.length, false, at + size >= encoded.length), fragment)
-    }
-    return this.write(Buffer.concat(parts))
-  }
-
-  private async sendFragments(context: Context, dataSet: AsyncIterable<Buffer>): Promise<void> {
-    const size = this.fragmentSize()
-    let held: Buffer | undefined // the last fragment says that it is
-    for await (const chunk of dataSet) {
-      for (let at = 0; at < chunk.length; at += size) {
-        if (held) await this.fragment(context, held, false)
-        held = chunk.subarray(at, at + size)
-      }
-    }
-    await this.fragment(context, held ?? Buffer.alloc(0), true)
-  }
-
-  private fragmentSize(): number {
-    const { maxLength } = this.options
-    const room = maxLength === 0 ? longestFragment : maxLength - 6
-    return Math.max(smallestFragment, Math.min(longestFragment, room))
-  }
-
-  private fragment(context: Context, bytes: Buffer, isLast: boolean): Promise<void> {
-    this.socket.cork()
-    this.socket.write(dataHeader(context.id, bytes.length, false, isLast))
-    const written = this.write(bytes)
-    this.socket.uncork()
-    return written
-  }
-
-  /** Waits while the network is slower than we are. */
-  private async write(bytes: Buffer): Promise<void> {
-    if (this.socket.destroyed || this.socket.writableEnded) throw new ConnectionEnded()
-    if (this.socket.write(bytes)) return
-    await new Promise<void>((resolve, reject) => {
-      const done = (error?: Error) => {
-        this.socket.off('drain', onDrain)
-        this.socket.off('close', onClose)
-        if (error) reject(error)
-        else resolve()
-      }
-      const onDrain = () => done()
-      const onClose = () => done(new ConnectionEnded())
-      this.socket.once('drain', onDrain)
-      this.socket.once('close', onClose)
-    })
   }
 }
 

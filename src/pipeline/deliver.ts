@@ -67,9 +67,10 @@ async function conclude(
         ? delayBeforeRetry(attempts, outcome.retryAfterSeconds)
         : 0
   const again = state === 'pending' || state === 'stored' ? new Date(Date.now() + wait * 1000) : null
-  await tx.query(
+  const { rowCount } = await tx.query(
     `update delivery set state = $2, attempts = $3, last_error = $4, first_attempt_at = coalesce(first_attempt_at, now()),
-            delivered_at = case when $2 = 'delivered' then now() end, next_attempt_at = $5, commitment_uid = $6 where id = $1`,
+            delivered_at = case when $2 = 'delivered' then now() end, next_attempt_at = $5, commitment_uid = $6
+      where id = $1 and state = $7`,
     [
       id,
       state,
@@ -77,8 +78,10 @@ async function conclude(
       state === 'delivered' || state === 'stored' ? null : outcome.detail,
       again,
       outcome.outcome === 'stored' ? outcome.commitmentUid : null,
+      delivery.state,
     ],
   )
+  if (rowCount === 0) return // a report that came twice, or while the delivery was made once more
   if (again)
     await addJob(
       tx,

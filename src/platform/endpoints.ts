@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { isIP, isIPv4 } from 'node:net'
 import { z } from 'zod'
 import { aeTitle, concept, dimsePeer, name, provider, secret, stowServer } from './providerSettings.js'
-import { nearest, SettingsError } from './settings.js'
+import { SettingsError } from './settings.js'
+import { suggestionFor } from './suggestion.js'
 import { parseYaml, YamlProblem } from './yaml.js'
 
 const network = z.string().refine(text => {
@@ -343,7 +344,10 @@ function explain(issue: z.core.$ZodIssue, locate: (path: (string | number)[]) =>
   const path = issue.path.map(p => (typeof p === 'number' ? p : String(p)))
   if (issue.code === 'unrecognized_keys') {
     return issue.keys
-      .map(key => `${locate([...path, key])}: unknown setting ${[...path, key].join('.')}${suggestionFor(key, path)}`)
+      .map(
+        key =>
+          `${locate([...path, key])}: unknown setting ${[...path, key].join('.')}${suggestionFor(key, path, endpointsJsonSchema())}`,
+      )
       .join('\n')
   }
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
@@ -353,24 +357,4 @@ function explain(issue: z.core.$ZodIssue, locate: (path: (string | number)[]) =>
     return `${locate(path)}: ${path.join('.')}: neither ${nested.join('; nor ')}`
   }
   return `${locate(path)}: ${path.join('.')}: ${issue.message}`
-}
-
-/** Names that a setting at this place may have, from the schema itself. */
-function suggestionFor(key: string, path: readonly (string | number)[]): string {
-  const known = nearest(key, namesBelow(endpointsJsonSchema() as SchemaNode, path))
-  return known ? `; did you mean ${known}?` : ''
-}
-
-interface SchemaNode {
-  properties?: Record<string, SchemaNode>
-  items?: SchemaNode
-  anyOf?: SchemaNode[]
-  oneOf?: SchemaNode[]
-}
-
-function namesBelow(node: SchemaNode, [step, ...rest]: readonly (string | number)[]): string[] {
-  const variants = [...(node.anyOf ?? []), ...(node.oneOf ?? [])]
-  const next = step === undefined ? undefined : typeof step === 'number' ? node.items : node.properties?.[step]
-  const here = step === undefined ? Object.keys(node.properties ?? {}) : next ? namesBelow(next, rest) : []
-  return [...here, ...variants.flatMap(variant => namesBelow(variant, step === undefined ? [] : [step, ...rest]))]
 }

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
 import { secretReference } from './secret.js'
+import { nearest } from './suggestion.js'
 import { parseYaml, YamlProblem } from './yaml.js'
 
 const gibibyte = 1024 ** 3
@@ -221,25 +222,4 @@ function suggestion(key: string, path: readonly string[]): string {
     .map(v => v.path[path.length - 1]!)
   const known = nearest(key, siblings)
   return known ? `; did you mean ${known}?` : ''
-}
-
-/** The candidate within an edit distance of a third of the word's length, if there is one. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  const ranked = candidates
-    .map(c => [editDistance(word.toLowerCase(), c.toLowerCase()), c] as const)
-    .sort((a, b) => a[0] - b[0])
-  const best = ranked[0]
-  return best && best[0] <= Math.max(2, word.length / 3) ? best[1] : undefined
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i]
-    for (let j = 1; j <= b.length; j++) {
-      row[j] = Math.min(previous[j]! + 1, row[j - 1]! + 1, previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    previous = row
-  }
-  return previous[b.length]!
 }

@@ -10,7 +10,7 @@ import { chromiumFlags, hasOhif, serveOhif } from '../fixtures/ohif.js'
 import { multipart, multipartType } from '../fixtures/part10.js'
 import { hasProgram, testWhere } from '../fixtures/peers.js'
 import { phantomFiles } from '../fixtures/phantom.js'
-import { followStudy, http, startTestService, type TestService } from '../fixtures/service.js'
+import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 const present = hasOhif && hasProgram('chromium')
 const testWithViewer = testWhere(present, 'Chromium or the viewer OHIF is absent')
@@ -77,6 +77,14 @@ function coloured(png: Uint8Array): { segment: number; measurement: number } {
   return { segment, measurement }
 }
 
+/** How bright a picture is: the mean of its green, 0 to 255, and the sum. */
+function brightness(png: Uint8Array): { mean: number; sum: number } {
+  const { data, channels, width, height } = decode(png)
+  let sum = 0
+  for (let i = 0; i < width * height; i++) sum += data[i * channels + 1]!
+  return { mean: sum / (width * height), sum }
+}
+
 async function openSeries(modality: 'SR' | 'SEG'): Promise<void> {
   await page.locator('[data-cy="study-browser-thumbnail-no-image"]').filter({ hasText: modality }).first().dblclick()
 }
@@ -116,6 +124,41 @@ describe('the viewer OHIF on our archive', () => {
       const cards = page.locator('[data-cy^="study-browser-thumbnail"]')
       const listed = (await cards.allInnerTexts()).map(text => text.split('\n')[0])
       expect(listed).toEqual(expect.arrayContaining(['CT', 'OT', 'SR', 'SEG']))
+    },
+    120_000,
+  )
+
+  testWithViewer(
+    'opens the images: with a thumbnail, by scrolling, and in another window',
+    async () => {
+      const thumbnail = page.locator('[data-cy="study-browser-thumbnail"]').filter({ hasText: 'CT' }).first()
+      await thumbnail.locator('img').waitFor()
+      expect(
+        await thumbnail.locator('img').evaluate(image => (image as unknown as { naturalWidth: number }).naturalWidth),
+      ).toBeGreaterThan(0)
+      await thumbnail.dblclick()
+      const viewport = page.locator('[data-cy="viewport-pane"]').first()
+      const grey = async () => brightness(await viewport.screenshot())
+      const first = await until('the image is drawn', async () => {
+        const seen = await grey()
+        return seen.mean > 8 ? seen : undefined
+      })
+      await viewport.hover()
+      for (let i = 0; i < 12; i++) await page.mouse.wheel(0, 120)
+      const other = await until('another slice is drawn', async () => {
+        const seen = await grey()
+        return seen.sum !== first.sum ? seen : undefined
+      })
+      const box = (await viewport.boundingBox())!
+      const [x, y] = [box.x + box.width / 2, box.y + box.height / 2]
+      await page.mouse.move(x, y)
+      await page.mouse.down()
+      await page.mouse.move(x + 10, y - 120, { steps: 8 })
+      await page.mouse.up()
+      await until('the window has changed', async () =>
+        Math.abs((await grey()).mean - other.mean) > 3 ? true : undefined,
+      )
+      await page.screenshot({ path: join(artifacts, 'ohif-images.png') })
     },
     120_000,
   )

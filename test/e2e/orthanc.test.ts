@@ -201,6 +201,21 @@ describe('Orthanc as PACS', () => {
     expect(found.json).toHaveLength(1)
   })
 
+  testWithOrthanc('its DICOMweb client finds and retrieves a study from us', async () => {
+    const uids = freshUids()
+    const more = { ...uids, instance: `${uids.instance.slice(0, 60)}.2` }
+    const files = [instance(uids), instance(more)]
+    await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart(files))
+    const ask = (path: string, body: object) =>
+      http('POST', `${pacs}/dicom-web/servers/radbridge/${path}`, {}, JSON.stringify(body))
+    const found = await ask('qido', { Uri: '/studies', Arguments: { StudyInstanceUID: uids.study } })
+    expect(found.json).toHaveLength(1)
+    const retrieved = await ask('retrieve', { Resources: [{ Study: uids.study }], Synchronous: true })
+    expect(retrieved.status).toBe(200)
+    const there = await http('GET', `${pacs}/dicom-web/studies/${uids.study}/instances`)
+    expect(there.json).toHaveLength(2)
+  })
+
   testWithOrthanc('it asks us for storage commitment, and gets an answer for each instance', async () => {
     const uids = freshUids()
     await http(
