@@ -152,7 +152,7 @@ export class Association {
     }
   }
 
-  /** Asks the other side, and gives its answers as they come; the last one has no pending status. @throws if the association ends */
+  /** Asks the other side, and gives its answers as they come; the last one has no pending status. Who stops taking them cancels the operation (C-CANCEL). @throws if the association ends */
   async *ask(
     context: Context,
     command: Command,
@@ -163,6 +163,7 @@ export class Association {
     const messageId = this.messageId
     const queue: (DimseResponse | Error)[] = []
     let wake = () => {}
+    let going = false
     this.asked.set(messageId, {
       take(answer) {
         queue.push(answer)
@@ -181,12 +182,19 @@ export class Association {
           continue
         }
         if (answer instanceof Error) throw answer
+        going = isPending(answer.status)
         yield answer
-        if (!isPending(answer.status)) return
+        if (!going) return
       }
     } finally {
       this.asked.delete(messageId)
+      if (going && !this.ended) void this.cancel(context, messageId).catch(() => {})
     }
+  }
+
+  private cancel(context: Context, messageId: number): Promise<void> {
+    const command = { [field.commandField]: commandField.cCancelRequest, [field.messageIdBeingRespondedTo]: messageId }
+    return this.writer.send(context, command)
   }
 
   /** Asks for an operation that is answered once. */

@@ -216,6 +216,9 @@ export function readAssociateRequest(body: Buffer): AssociateRequest {
     else if (type === 0x20) request.contexts.push(readProposedContext(content))
     else if (type === 0x50) Object.assign(request, readUserInformation(content))
   }
+  const ids = new Set(request.contexts.map(({ id }) => id))
+  if (ids.size < request.contexts.length || [...ids].some(id => id % 2 === 0))
+    throw new ProtocolError('presentation contexts need odd numbers, each another one (PS3.8 9.3.2.2)')
   if (request.contexts.length === 0) throw new ProtocolError('the association request proposes no presentation context')
   return request
 }

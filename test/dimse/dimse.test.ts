@@ -120,8 +120,9 @@ describe('what cannot be stored gets its status, and the association goes on', (
 })
 
 describe('associations', () => {
-  test('another AE title than ours is refused, with the reason', async () => {
-    await expect(echo(peer({ aeTitle: 'SOMEBODY' }))).rejects.toThrow('it has another AE title than the one we called')
+  test('another AE title than ours is refused, with the reason; case counts', async () => {
+    for (const aeTitle of ['SOMEBODY', 'radbridge', ' '])
+      await expect(echo(peer({ aeTitle }))).rejects.toThrow('it has another AE title than the one we called')
   })
   test('a SOP class that is none of storage is not accepted', async () => {
     const uids = freshUids()
@@ -299,6 +300,13 @@ describe('bad input over the socket', () => {
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), false],
     ['an association of two gigabytes', Buffer.from([1, 0, 0x7f, 255, 255, 255]), false],
     ['an item that is longer than its message', cutItem(), false],
+    ['a presentation context with an even number', requestWith([2]), false],
+    ['two presentation contexts of one number', requestWith([1, 1]), false],
+    [
+      'more than 128 presentation contexts',
+      requestWith(Array.from({ length: 129 }, (_, i) => (2 * i + 1) % 256)),
+      false,
+    ],
     ['a fragment of a context that was not accepted', Buffer.from([4, 0, 0, 0, 0, 8, 0, 0, 0, 4, 9, 3, 0, 0]), true],
     ['a fragment that is longer than its P-DATA', Buffer.from([4, 0, 0, 0, 0, 8, 0, 0, 0, 99, 1, 3, 0, 0]), true],
     ['a command that is none', pData(Buffer.from('this is no command'), 3), true],
@@ -340,6 +348,16 @@ describe('bad input over the socket', () => {
     socket.destroy()
   })
 })
+
+/** An association request with contexts of these numbers. */
+function requestWith(ids: readonly number[]): Buffer {
+  const transferSyntaxes = ['1.2.840.10008.1.2']
+  return associateRequest(
+    'RADBRIDGE',
+    'TEST',
+    ids.map(id => ({ id, abstractSyntax: '1.2.840.10008.1.1', transferSyntaxes })),
+  )
+}
 
 function cutItem(): Buffer {
   const bytes = associateRequest('RADBRIDGE', 'TEST', [

@@ -6,8 +6,9 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { textOf } from '../../src/dicom/dicomJson.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
-import { Association } from '../../src/dimse/association.js'
+import { commandField, field } from '../../src/dimse/command.js'
 import { openAssociation } from '../../src/dimse/openAssociation.js'
+import { findOperation } from '../../src/dimse/queryScp.js'
 import { QueryScu } from '../../src/dimse/queryScu.js'
 import { service as sopClasses } from '../../src/dimse/sopClasses.js'
 import { silentLog } from '../../src/platform/log.js'
@@ -144,25 +145,43 @@ describe('C-FIND', () => {
     expect(series.stdout + series.stderr).toMatch(new RegExp(ct.series.replaceAll('.', '\\.')))
     expect(series.stdout + series.stderr).not.toMatch(new RegExp(sr.series.replaceAll('.', '\\.')))
   })
-  test('a cancelled query ends with FE00', async () => {
+  test('a query that nobody listens to any more is cancelled, and the association goes on', async () => {
     const proposal = { abstractSyntax: sopClasses.studyRootFind, transferSyntaxes: ['1.2.840.10008.1.2.1'] }
     const { association } = await openAssociation(peer(), [proposal], { log: silentLog })
     const [context] = association.contextsOf(sopClasses.studyRootFind)
+    const ask = () =>
+      association.ask(
+        context!,
+        { [field.affectedSopClassUid]: sopClasses.studyRootFind, [field.commandField]: commandField.cFindRequest },
+        { '00080052': { vr: 'CS', Value: ['STUDY'] }, '0020000D': { vr: 'UI' } },
+      )
+    for await (const { status } of ask()) {
+      expect(status).toBe(0xff00)
+      break
+    }
     const statuses: number[] = []
-    const asked = association.ask(
-      context!,
-      { 2: sopClasses.studyRootFind, 256: 0x20, 1792: 0 },
-      { '00080052': { vr: 'CS', Value: ['STUDY'] }, '0020000D': { vr: 'UI' } },
-    )
-    // Before anything is read: the query is cancelled while it runs, or has ended already.
-    void (association as unknown as { send(context: object, command: object): Promise<void> }).send(context!, {
-      256: 0x0fff,
-      288: 1,
-    })
-    for await (const { status } of asked) statuses.push(status)
-    expect([0xfe00, 0]).toContain(statuses.at(-1))
-    expect(association).toBeInstanceOf(Association)
+    for await (const { status } of ask()) statuses.push(status)
+    expect(statuses.at(-1)).toBe(0)
+    expect(statuses.length).toBeGreaterThan(2)
     association.release()
+  })
+  test('C-CANCEL ends an operation with FE00', async () => {
+    const ended = new AbortController()
+    const responses: number[] = []
+    const respond = async (status: number) => {
+      responses.push(status)
+      if (responses.length === 1) ended.abort()
+    }
+    await findOperation(
+      { query: async (sql: string, values: unknown[]) => ({ rows: await service.query(sql, values) }) } as never,
+      'RADBRIDGE',
+    )({
+      context: { id: 1, abstractSyntax: sopClasses.studyRootFind, transferSyntax: '1.2.840.10008.1.2.1' },
+      dataSet: () => ({ '00080052': { vr: 'CS', Value: ['STUDY'] } }),
+      ended: ended.signal,
+      respond,
+    } as never)
+    expect(responses).toEqual([0xff00, 0xfe00])
   })
 })
 
