@@ -102,16 +102,10 @@ export async function instancesToRetrieve(
 }
 
 /** Headers as the text of their DICOM JSON, which is not parsed, by SOP Instance UID. */
-export async function headersOf(
-  db: Queryable,
-  sopInstanceUids: readonly string[],
-): Promise<Map<string, { text: string; isImage: boolean; bitsAllocated: number }>> {
-  const { rows } = await db.query<{ uid: string; text: string; isImage: boolean; bitsAllocated: string | null }>(
-    `select sop_instance_uid uid, header::text as text, header ? '00280010' "isImage", header #>> '{00280100,Value,0}' "bitsAllocated"
-       from instance where sop_instance_uid = any ($1)`,
+export async function headersOf(db: Queryable, sopInstanceUids: readonly string[]): Promise<Map<string, string>> {
+  const { rows } = await db.query<{ uid: string; text: string }>(
+    'select sop_instance_uid uid, header::text as text from instance where sop_instance_uid = any ($1)',
     [sopInstanceUids],
   )
-  return new Map(
-    rows.map(({ uid, bitsAllocated, ...row }) => [uid, { ...row, bitsAllocated: Number(bitsAllocated ?? 16) }]),
-  )
+  return new Map(rows.map(({ uid, text }) => [uid, text]))
 }

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Request, Response } from 'express'
 import { headersOf, type RetrievableInstance } from '../archive/index.js'
-import type { DicomJson } from '../dicom/dicomJson.js'
+import { type DicomJson, numberOf } from '../dicom/dicomJson.js'
 import { toNativeXml } from '../dicom/nativeXml.js'
 import { readBulkData } from '../dicom/readBulkData.js'
 import { entityTag, isNotModified } from './conditional.js'
@@ -73,26 +73,32 @@ async function* inPages(
   }
 }
 
-interface HeaderText {
-  text: string
-  isImage: boolean
-  bitsAllocated: number
-}
-
 /** Bulk Data URIs become addresses; Pixel Data, which the index does not hold, gets one. */
-function withBulkData(
-  { text, isImage, bitsAllocated }: HeaderText,
-  instance: RetrievableInstance,
-  base: string,
-): string {
+function withBulkData(header: string, instance: RetrievableInstance, base: string): string {
   const { studyInstanceUid, seriesInstanceUid, sopInstanceUid } = instance
   const bulk = `${base}/studies/${studyInstanceUid}/series/${seriesInstanceUid}/instances/${sopInstanceUid}/bulkdata`
-  const addressed = text.includes('"BulkDataURI"')
-    ? text.replace(/"BulkDataURI": "([0-9A-F/]+)"/g, (_, path) => `"BulkDataURI": ${JSON.stringify(`${bulk}/${path}`)}`)
-    : text
-  if (!isImage) return addressed
-  const pixels = { vr: bitsAllocated > 8 ? 'OW' : 'OB', BulkDataURI: `${bulk}/7FE00010` }
+  const addressed = header.includes('"BulkDataURI"')
+    ? header.replace(
+        /"BulkDataURI": "([0-9A-F/]+)"/g,
+        (_, path) => `"BulkDataURI": ${JSON.stringify(`${bulk}/${path}`)}`,
+      )
+    : header
+  const bits = bitsOfImage(header)
+  if (bits === undefined) return addressed
+  const pixels = { vr: bits > 8 ? 'OW' : 'OB', BulkDataURI: `${bulk}/7FE00010` }
   return `${addressed.slice(0, -1)},"7FE00010":${JSON.stringify(pixels)}}`
+}
+
+/** Bits Allocated of an image; undefined for what has no Rows. Where a sequence stands before them, they might be those of an item: then the header is parsed. */
+function bitsOfImage(header: string): number | undefined {
+  const rows = header.indexOf('"00280010"')
+  if (rows < 0) return undefined
+  if (header.lastIndexOf('"SQ"', rows) >= 0) {
+    const parsed = JSON.parse(header) as DicomJson
+    return parsed['00280010'] && (numberOf(parsed, '00280100') ?? 16)
+  }
+  const bits = /"00280100": \{[^}]*"Value": \[(\d+)/.exec(header.slice(rows))
+  return bits ? Number(bits[1]) : 16
 }
 
 async function* asJson(pages: AsyncGenerator<string[]>): AsyncGenerator<string> {

@@ -180,6 +180,21 @@ describe('bulk data', () => {
   })
 })
 
+test('pixel data in metadata is that of the object, whatever stands in its sequences', async () => {
+  const inner = Buffer.concat([element('00280010', 'US', 4), element('00280100', 'US', 8)])
+  const item = Buffer.from('feff00e000000000', 'hex')
+  item.writeUInt32LE(inner.length, 4)
+  const sequence = element('00081140', 'SQ', Buffer.concat([item, inner]))
+  const [image, report] = [freshUids(), freshUids()]
+  await store(
+    instance({ ...image, elements: { '00081140': sequence } }),
+    instance({ ...report, elements: { '00081140': sequence, '00280010': null, '00280100': null, '7FE00010': null } }),
+  )
+  const pixelsOf = async (uids: typeof image) => (await http('GET', `${addressOf(uids)}/metadata`)).json[0]['7FE00010']
+  expect(await pixelsOf(image)).toEqual({ vr: 'OW', BulkDataURI: `${addressOf(image)}/bulkdata/7FE00010` })
+  expect(await pixelsOf(report)).toBeUndefined()
+})
+
 describe('conditional requests and ranges', () => {
   test('an entity tag saves what has not changed, until something is added', async () => {
     const uids = freshUids()
