@@ -83,18 +83,24 @@ const stateOf = (dataset: DicomJson): DicomJson => ({
   '00741000': dataset['00741000'] ?? ofVr('CS', 'SCHEDULED'),
 })
 
-/** An event for all who subscribe to the workitem: an N-EVENT-REPORT as DICOM JSON (PS3.18 11.13). Sent when the transaction commits. */
+/** PostgreSQL takes notifications of up to 8,000 bytes. */
+const maxEventBytes = 7000
+
+/**
+ * An event for all who subscribe to the workitem: an N-EVENT-REPORT as DICOM JSON (PS3.18 11.13). Sent when the transaction commits. Of an event that is too long only the kind is told: the
+ * workitem has the rest.
+ */
 export async function tell(db: Queryable, uid: string, type: number, content: DicomJson): Promise<void> {
-  const event = {
+  const kind = {
     '00000002': ofVr('UI', workitemSopClass),
     '00001000': ofVr('UI', uid),
     '00001002': { vr: 'US', Value: [type] },
-    ...content,
   }
+  const full = JSON.stringify({ ...kind, ...content })
   await db.query(
-    `select pg_notify($1, json_build_object('to', array_agg(ae_title), 'event', $3::json)::text)
-       from workitem_subscription where uid in ($2, '') having count(*) > 0`,
-    [workitemChannel, uid, JSON.stringify(event)],
+    `select pg_notify($1, json_build_object('to', ae_title, 'event', $3::json)::text)
+       from (select distinct ae_title from workitem_subscription where uid in ($2, '')) subscriber`,
+    [workitemChannel, uid, Buffer.byteLength(full) > maxEventBytes ? JSON.stringify(kind) : full],
   )
 }
 

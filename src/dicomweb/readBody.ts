@@ -4,7 +4,7 @@ import { MalformedMultipart } from './multipartSplitter.js'
 /** The sender was silent, or nearly so, for longer than allowed. */
 export class SenderTooSlow extends Error {}
 /** The sender hung up before its body was complete. */
-class SenderGone extends Error {}
+export class SenderGone extends Error {}
 
 export interface Pace {
   idleSeconds: number

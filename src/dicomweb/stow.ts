@@ -4,12 +4,12 @@ import { toNativeXml } from '../dicom/nativeXml.js'
 import { reason } from '../dicom/reasons.js'
 import { isValidUid } from '../dicom/uid.js'
 import type { Ingest, InstanceOutcome, InstanceReceiver } from '../ingest/index.js'
-import type { Log } from '../platform/log.js'
+import { errorContext, type Log } from '../platform/log.js'
 import { decodedBody, isKnownEncoding } from './contentEncoding.js'
 import { chooseType, type MediaType, parseAccept, parseMediaType } from './mediaType.js'
 import { MalformedMultipart, MultipartSplitter, type PartHandlers } from './multipartSplitter.js'
 import { type Problem, sendProblem, sendProblemEarly } from './problem.js'
-import { readBody, SenderTooSlow } from './readBody.js'
+import { readBody, SenderGone, SenderTooSlow } from './readBody.js'
 import { storeInstancesResponse } from './storeInstancesResponse.js'
 import { AssemblyProblem, MetadataRequest } from './stowMetadata.js'
 
@@ -142,7 +142,11 @@ class Transfer {
       if (error instanceof SenderTooSlow) {
         return { status: 408, title: 'Request Timeout', detail: `${error.message}; send the instances again` }
       }
-      if (!(error instanceof MalformedMultipart)) return 'gone'
+      if (error instanceof SenderGone) return 'gone'
+      if (!(error instanceof MalformedMultipart)) {
+        this.options.log.error('a STOW-RS transfer could not be taken in', errorContext(error))
+        return unavailable('the storage refused the bytes')
+      }
       if (instances.length > 0) return { instances, tooLarge: false, connectionClose: true }
       return { status: 400, title: 'Bad Request', detail: error.message }
     }

@@ -8,6 +8,8 @@ import { errorContext, type Log } from '../platform/log.js'
 
 const reconnectMilliseconds = 1000
 const pingMilliseconds = 30_000
+/** Bytes that wait for a subscriber who reads slowly. */
+const maxBuffered = 1024 * 1024
 
 export interface EventChannels {
   /** Takes a request for a WebSocket (PS3.18 11.12), if it is one of ours and allowed. */
@@ -26,21 +28,25 @@ export function openEventChannels(
   let closed = false
   const stop = new AbortController()
 
+  const tell = ({ to, event }: { to: string; event: object }) => {
+    for (const socket of bySubscriber.get(to) ?? []) {
+      if (socket.bufferedAmount > maxBuffered)
+        socket.terminate() // it does not read what it is told
+      else socket.send(JSON.stringify(event))
+    }
+  }
   const listen = async () => {
-    while (!closed) {
-      const client = await database.connect()
+    const client = await database.connect()
+    try {
       const lost = new Promise<void>(resolve => {
         client.once('error', () => resolve())
         client.once('end', () => resolve())
         stop.signal.addEventListener('abort', () => resolve())
       })
-      client.on('notification', ({ payload }) => {
-        const { to, event } = JSON.parse(payload!) as { to: string[]; event: object }
-        const text = JSON.stringify(event)
-        for (const aeTitle of new Set(to)) for (const socket of bySubscriber.get(aeTitle) ?? []) socket.send(text)
-      })
+      client.on('notification', ({ payload }) => tell(JSON.parse(payload!)))
       await client.query(`listen ${workitemChannel}`)
-      await lost
+      if (!closed) await lost
+    } finally {
       client.release(true)
     }
   }
@@ -57,11 +63,12 @@ export function openEventChannels(
 
   return {
     upgrade(req, socket, head) {
+      socket.on('error', () => {}) // whoever asked has gone
       const path = /^\/dicom-web\/subscribers\/([^/?]+)$/.exec((req.url ?? '').split('?')[0]!)
+      const aeTitle = path && decoded(path[1]!)
       const refuse = (status: string) => socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`)
-      if (!path) return void refuse('404 Not Found')
+      if (!aeTitle) return void refuse('404 Not Found')
       if (!isAllowed(req)) return void refuse('401 Unauthorized\r\nWWW-Authenticate: Bearer realm="radbridge"')
-      const aeTitle = decodeURIComponent(path[1]!)
       listening ??= keepListening()
       server.handleUpgrade(req, socket, head, opened => {
         const sockets = bySubscriber.get(aeTitle) ?? new Set()
@@ -81,5 +88,13 @@ export function openEventChannels(
       await listening
       server.close()
     },
+  }
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
   }
 }

@@ -141,8 +141,10 @@ async function decoded(path: string, decode: StoreScuOptions['decode']): Promise
   }
 }
 
-const dataSetOf = (path: string, start: number) =>
-  createReadStream(path, { start, highWaterMark: chunk }) as AsyncIterable<Buffer>
+/** The bytes of a data set; the file is open while they are read, and not before. */
+async function* dataSetOf(path: string, start: number): AsyncGenerator<Buffer> {
+  yield* createReadStream(path, { start, highWaterMark: chunk }) as AsyncIterable<Buffer>
+}
 
 /** As stored first; decoded, Explicit before Implicit, for those who take nothing else. */
 function chooseContext(contexts: readonly Context[], stored: string): Context | undefined {

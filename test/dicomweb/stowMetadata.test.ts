@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
@@ -173,6 +173,19 @@ describe('metadata and bulk data', () => {
   test('XML with a document type is refused', async () => {
     const bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]><NativeDicomModel>&a;</NativeDicomModel>'
     expect((await post('xml', [bomb], [])).status).toBe(400)
+  })
+  test('a disk that takes no bulk data is told as such, and nothing is lost by it', async () => {
+    const scratch = join(service.dataDirectory, 'scratch')
+    rmSync(scratch, { recursive: true })
+    writeFileSync(scratch, 'no folder')
+    const { uids, json } = dataset()
+    const answer = await post('json', [JSON.stringify([json])], [octets()])
+    expect(answer.status).toBe(503)
+    expect(answer.headers['retry-after']).toBeDefined()
+    rmSync(scratch)
+    mkdirSync(scratch)
+    expect((await post('json', [JSON.stringify([json])], [octets()])).status).toBe(200)
+    await storedFile(uids)
   })
   test('nothing is left in the scratch folder', () => {
     expect(readdirSync(join(service.dataDirectory, 'scratch'))).toEqual([])

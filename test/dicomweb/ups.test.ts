@@ -163,6 +163,32 @@ test('an analysis is a workitem: watched from its beginning to its results, and 
   expect((await send('DELETE', `/workitems/${all}/subscribers/ALL`)).status).toBe(200)
 })
 
+test('an event that is too long for its channel is told without its content, and changes what it should', async () => {
+  const uid = await created()
+  const mine = randomUid()
+  await send('PUT', `/workitems/${uid}/state`, claim('IN PROGRESS', mine))
+  const { events, close } = await listen('LONG')
+  await send('POST', `/workitems/${uid}/subscribers/LONG`)
+  const progress = { '00741002': { vr: 'SQ', Value: [{ '00741006': text('ST', 'long '.repeat(3000)) }] } }
+  expect((await send('POST', `/workitems/${uid}`, { ...progress, '00081195': text('UI', mine) })).status).toBe(200)
+  await until('the event', async () => events.length > 0 || undefined)
+  expect([events[0]!['00001002']!.Value, events[0]!['00741002']]).toEqual([[3], undefined])
+  expect(textOf(itemsOf(await read(uid), '00741002')[0]!, '00741006')).toHaveLength(15_000)
+  close()
+})
+
+test('requests for event channels that are none are refused, and harm nobody', async () => {
+  const open = (path: string) =>
+    new Promise<string>(resolve => {
+      const socket = new WebSocket(`${service.url.replace('http', 'ws')}${path}`)
+      socket.once('error', error => resolve(error.message))
+      socket.once('open', () => resolve('open'))
+    })
+  for (const path of ['/dicom-web/subscribers/%E0%A4%A', '/dicom-web/subscribers/', '/elsewhere'])
+    expect(await open(path)).toContain('404')
+  expect((await http('GET', `${service.url}/healthz`)).status).toBe(200)
+})
+
 test('event channels ask for the same access as everything else', async () => {
   const guarded = await startTestService({
     endpoints: 'sources: [{ name: ris, stow: { token: env:UPS_TOKEN } }]\nroutes: []\n',
