@@ -1,5 +1,5 @@
-import { access } from 'node:fs/promises'
-import { findRevision, instancesByUid } from '../archive/index.js'
+import { stat } from 'node:fs/promises'
+import { findRevision, instancesToRetrieve } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
 import type { OperationHandler } from '../dimse/association.js'
 import { commandField, status } from '../dimse/command.js'
@@ -83,20 +83,17 @@ function commitmentScp({ aeTitle }: Caller, context: PipelineContext): Operation
   )
 }
 
-/** An object is ours to keep if it stands in the index and its file is there. */
+/** An object is ours to keep if it stands in the index and its file is there, as long as it was. */
 async function checkStored(objects: readonly SopReference[], { database, blobs }: PipelineContext) {
-  const stored = await instancesByUid(
-    database,
-    objects.map(object => object.sopInstanceUid),
-  )
+  const stored = await instancesToRetrieve(database, { instances: objects.map(object => object.sopInstanceUid) })
   const found = new Map(stored.map(instance => [instance.sopInstanceUid, instance]))
   const checked = await Promise.all(
     objects.map(async object => {
       const instance = found.get(object.sopInstanceUid)
       if (!instance) return { ...object, reason: status.noSuchSopInstance }
       if (instance.sopClassUid !== object.sopClassUid) return { ...object, reason: classInstanceConflict }
-      const isThere = await access(blobs.pathOf(instance.blobKey)).then(
-        () => true,
+      const isThere = await stat(blobs.pathOf(instance.blobKey)).then(
+        ({ size }) => size === instance.byteLength,
         () => false,
       )
       return isThere ? object : { ...object, reason: reason.processingFailure }

@@ -47,15 +47,13 @@ function overDicomweb(reader: DicomwebReader, ingest: Ingest): RemoteArchive {
 const expectedHours = 6
 
 function overDimse(destination: DimseDestination['dimse'], context: Context): RemoteArchive {
-  const { retrieve, commit: _, notify: __, ...address } = destination
-  const peer = peerOf(address, context.aeTitle)
-  const scu = new QueryScu(peer)
+  const scu = new QueryScu(peerOf(destination, context.aeTitle))
   return {
     searchStudies: (query, keys) => scu.searchStudies(query, keys),
     searchInstances: study => scu.searchInstances(study),
     async fetch(wanted, source) {
       const { completed, failed } =
-        retrieve === 'get'
+        destination.retrieve === 'get'
           ? await scu.get(wanted, await classesOf(scu, wanted.study), receptionFor(source, context))
           : await moveToUs(scu, wanted, source, context)
       if (failed > 0 || completed === 0)

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
@@ -234,6 +234,13 @@ describe('Orthanc as PACS', () => {
     }
     expect(await ask(uids.instance)).toMatchObject({ Status: 'Success', Success: [{ SOPInstanceUID: uids.instance }] })
     expect(await ask('1.2.3.4.5')).toMatchObject({ Status: 'Failure', Failures: [{ SOPInstanceUID: '1.2.3.4.5' }] })
+    // A file that is not as long as it was is nothing to promise.
+    const [row] = await service.query<{ key: string }>(
+      'select blob_key key from instance where sop_instance_uid = $1',
+      [uids.instance],
+    )
+    truncateSync(join(service.dataDirectory, 'archive', row!.key), 100)
+    expect(await ask(uids.instance)).toMatchObject({ Status: 'Failure', Failures: [{ SOPInstanceUID: uids.instance }] })
   })
 
   testWithOrthanc('pushes a chest CT by its STOW-RS client and finds the valid SR in itself', async () => {
