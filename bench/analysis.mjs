@@ -12,9 +12,9 @@ import { startPreparation } from '../dist/analysis/calling/preparation.js'
 import { createHttpProvider } from '../dist/analysis/providers/createHttpProvider.js'
 import { migrate, openDatabase } from '../dist/platform/database.js'
 import { startEmbeddedPostgres } from '../dist/platform/embeddedPostgres.js'
-import { parseEndpoints } from '../dist/platform/endpoints.js'
 import { migrateJobs } from '../dist/platform/jobs.js'
 import { silentLog } from '../dist/platform/log.js'
+import { parseEndpoints } from '../dist/platform/readEndpoints.js'
 
 const child = fork(fileURLToPath(new URL('../test/fakes/imagingProvider.mjs', import.meta.url)))
 const { url } = await new Promise(resolve => child.once('message', resolve))

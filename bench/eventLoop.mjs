@@ -8,7 +8,6 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { startService } from '../dist/main.js'
 import { startPixelPool } from '../dist/pixels/pool.js'
-import { loadEndpoints } from '../dist/platform/endpoints.js'
 import { silentLog } from '../dist/platform/log.js'
 import { loadSettings } from '../dist/platform/settings.js'
 import { compress, compressors, htj2k, uncompressed } from './images.mjs'
@@ -33,11 +32,12 @@ const scratch = mkdtempSync(join(tmpdir(), 'radbridge-loop-'))
 writeFileSync(join(scratch, 'endpoints.yaml'), 'routes: []\n')
 const settings = loadSettings({
   RADBRIDGE_DATA_DIR: join(scratch, 'data'),
+  RADBRIDGE_ENDPOINTS: join(scratch, 'endpoints.yaml'),
   RADBRIDGE_HTTP_PORT: '0',
   RADBRIDGE_DIMSE_PORT: '0',
   RADBRIDGE_QUIET_SECONDS: '3600',
 })
-const service = await startService(settings, loadEndpoints(join(scratch, 'endpoints.yaml')), silentLog)
+const service = await startService(settings, silentLog)
 const pool = startPixelPool(settings.analysis.workers)
 const ct = { rows: 512, columns: 512, bits: 16 }
 const path = join(scratch, 'slice.dcm')

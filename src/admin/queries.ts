@@ -1,6 +1,8 @@
+import { z } from 'zod'
 import type { Queryable } from '../platform/database.js'
+import { time } from './operation.js'
 
-export const studyStates: readonly string[] = [
+export const studyStates = [
   'receiving',
   'settled',
   'analyzing',
@@ -9,79 +11,137 @@ export const studyStates: readonly string[] = [
   'completed',
   'failed',
   'ignored',
-]
+] as const
+
+export const deliveryStates = ['pending', 'stored', 'delivered', 'dead'] as const
+
+const uid = z.string()
+const whole = z.number().int()
+const maybe = z.string().nullable()
+const maybeTime = time.nullable()
+
+const deliverySchema = z.object({
+  id: whole,
+  studyInstanceUid: uid,
+  revision: whole,
+  sopInstanceUid: uid,
+  destination: z.string(),
+  state: z.enum(deliveryStates),
+  attempts: whole,
+  lastError: maybe,
+  nextAttemptAt: maybeTime,
+  deliveredAt: maybeTime,
+})
+export type Delivery = z.infer<typeof deliverySchema>
+export const deliveriesSchema = z.array(deliverySchema)
+
+const progress = z.object({ done: whole, of: whole, findings: whole }).nullable()
 
 /** A study with all that happened to it. */
-export interface StudyDetail {
-  studyInstanceUid: string
-  revision: number
-  state: string
-  reason: string | null
-  evidence: { kind: string; reason: string; at: string }[]
-  instances: number
-  receivedAt: Date
-  lastInstanceAt: Date
-  revisions: {
-    revision: number
-    state: string
-    reason: string | null
-    settledAt: Date | null
-    finishedAt: Date | null
-  }[]
-  timeline: { revision: number; kind: string; detail: object; at: Date }[]
-  analyses: {
-    revision: number
-    route: string
-    arm: string
-    provider: string
-    status: string
-    error: string | null
-    progress: { done: number; of: number; findings: number } | null
-    /** Results that cannot be right, as they were answered. */
-    rejected: { sopInstanceUid: string; frame: number; reason: string; content: unknown }[] | null
-    findings: number | null
-    startedAt: Date
-    finishedAt: Date | null
-  }[]
-  results: { revision: number; sopClassUid: string; seriesInstanceUid: string; sopInstanceUid: string; bytes: number }[]
-  deliveries: Delivery[]
+export const studyDetailSchema = z.object({
+  studyInstanceUid: uid,
+  revision: whole,
+  state: z.string(),
+  reason: maybe,
+  evidence: z.array(z.object({ kind: z.string(), reason: z.string(), at: z.string() })),
+  instances: whole,
+  receivedAt: time,
+  lastInstanceAt: time,
+  revisions: z.array(
+    z.object({ revision: whole, state: z.string(), reason: maybe, settledAt: maybeTime, finishedAt: maybeTime }),
+  ),
+  timeline: z.array(z.object({ revision: whole, kind: z.string(), detail: z.looseObject({}), at: time })),
+  analyses: z.array(
+    z.object({
+      revision: whole,
+      route: z.string(),
+      arm: z.string(),
+      provider: z.string(),
+      status: z.string(),
+      error: maybe,
+      progress,
+      rejected: z
+        .array(z.object({ sopInstanceUid: uid, frame: whole, reason: z.string(), content: z.unknown() }))
+        .nullable()
+        .describe('results that cannot be right, as they were answered'),
+      findings: whole.nullable(),
+      startedAt: time,
+      finishedAt: maybeTime,
+    }),
+  ),
+  results: z.array(
+    z.object({ revision: whole, sopClassUid: uid, seriesInstanceUid: uid, sopInstanceUid: uid, bytes: whole }),
+  ),
+  deliveries: deliveriesSchema,
+})
+export type StudyDetail = z.infer<typeof studyDetailSchema>
+
+/** Patient and examination: only for those who may see them. */
+const patient = z
+  .object({
+    name: maybe,
+    id: maybe,
+    accessionNumber: maybe,
+    studyDate: maybe,
+    description: maybe,
+  })
+  .optional()
+
+export const studySummarySchema = z.object({
+  studyInstanceUid: uid,
+  revision: whole,
+  state: z.string(),
+  reason: maybe,
+  modalities: z.array(z.string()),
+  instances: whole,
+  receivedAt: time,
+  changedAt: time,
+  patient,
+})
+export type StudySummary = z.infer<typeof studySummarySchema>
+
+export interface StudySearch {
+  state?: string | undefined
+  modality?: string | undefined
+  /** The beginning of a patient's name, or a Patient ID, Accession Number or Study Instance UID. */
+  text?: string | undefined
+  /** Received before, and after. */
+  before?: Date | undefined
+  after?: Date | undefined
+  limit: number
 }
 
-export interface Delivery {
-  id: number
-  studyInstanceUid: string
-  revision: number
-  sopInstanceUid: string
-  destination: string
-  state: string
-  attempts: number
-  lastError: string | null
-  nextAttemptAt: Date | null
-  deliveredAt: Date | null
-}
-
-export interface StudySummary {
-  studyInstanceUid: string
-  revision: number
-  state: string
-  reason: string | null
-  modalities: string[]
-  instances: number
-  receivedAt: Date
-  changedAt: Date
-}
-
-export async function listStudies(db: Queryable, state: string | undefined, limit: number): Promise<StudySummary[]> {
-  const { rows } = await db.query<StudySummary>(
+/** Studies by the time of their first instance, the latest first. @param withPatient those who ask may see patient data, and search by it */
+export async function listStudies(
+  db: Queryable,
+  { state, modality, text, before, after, limit }: StudySearch,
+  withPatient = false,
+): Promise<StudySummary[]> {
+  const { rows } = await db.query<StudySummary & Record<string, string | null>>(
     `select s.study_instance_uid "studyInstanceUid", s.revision, v.state, v.reason, s.received_at "receivedAt", v.changed_at "changedAt",
             coalesce((select jsonb_agg(distinct modality) from series e where e.study_instance_uid = s.study_instance_uid), '[]') modalities,
-            (select count(*) from instance i where i.study_instance_uid = s.study_instance_uid and origin = 'received') instances
+            (select count(*) from instance i where i.study_instance_uid = s.study_instance_uid and origin = 'received') instances,
+            case when $7 then jsonb_build_object('name', patient_name, 'id', patient_id, 'accessionNumber', accession_number,
+                                                 'studyDate', study_date, 'description', study_description) end patient
        from study s join study_revision v using (study_instance_uid, revision)
-      where $1::text is null or v.state = $1
-      order by s.received_at desc, s.study_instance_uid limit $2`,
-    [state ?? null, limit],
+      where ($1::text is null or v.state = $1)
+        and ($2::text is null or exists (select from series e where e.study_instance_uid = s.study_instance_uid and e.modality = $2))
+        and ($3::text is null or s.study_instance_uid = $3
+             or ($7 and (s.patient_id = $3 or s.accession_number = $3 or s.patient_name ilike $8)))
+        and ($4::timestamptz is null or s.received_at < $4) and ($5::timestamptz is null or s.received_at >= $5)
+      order by s.received_at desc, s.study_instance_uid limit $6`,
+    [
+      state ?? null,
+      modality ?? null,
+      text ?? null,
+      before ?? null,
+      after ?? null,
+      limit,
+      withPatient,
+      `${(text ?? '').replace(/[\\%_]/g, '\\$&')}%`,
+    ],
   )
-  return rows
+  return rows.map(({ patient, ...row }) => (patient ? { ...row, patient } : row) as StudySummary)
 }
 
 export async function findStudy(db: Queryable, uid: string): Promise<StudyDetail | undefined> {
@@ -148,4 +208,14 @@ export async function listDeliveries(db: Queryable, state: string | undefined): 
     [state ?? null],
   )
   return rows
+}
+
+/** The findings of the newest primary analysis that has any. */
+export async function findFindings(db: Queryable, uid: string): Promise<object | undefined> {
+  const { rows } = await db.query<{ findings: object }>(
+    `select findings || jsonb_build_object('revision', revision, 'provider', provider) findings from analysis
+      where study_instance_uid = $1 and arm = 'primary' and findings is not null order by revision desc limit 1`,
+    [uid],
+  )
+  return rows[0]?.findings
 }

@@ -11,7 +11,6 @@ import { sopClass } from '../dicom/sopClasses.js'
 import { startService } from '../main.js'
 import { decodeFrame } from '../pixels/decodeFrame.js'
 import { openFrames } from '../pixels/frames.js'
-import { loadEndpoints } from '../platform/endpoints.js'
 import { createLog } from '../platform/log.js'
 import { loadSettings } from '../platform/settings.js'
 import { reportTree } from '../results/reportTree.js'
@@ -44,7 +43,7 @@ export async function demo(args: string[]): Promise<number> {
   })
   const log = createLog({ level: 'warn', format: 'text' })
   console.log('starting the service …')
-  const service = await startService(settings, loadEndpoints(), log)
+  const service = await startService(settings, log)
   try {
     console.log(`service      ${service.url}`)
     const files = positionals.length > 0 ? await listFiles(positionals) : await writePhantom(join(scratch, 'phantom'))

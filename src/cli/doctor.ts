@@ -7,8 +7,9 @@ import { request } from 'undici'
 import { type TestStep, testDestination, testProvider } from '../admin/endpointTest.js'
 import { echo } from '../dimse/echo.js'
 import { peerOf } from '../dimse/openAssociation.js'
-import { type Destination, type Endpoints, loadEndpoints } from '../platform/endpoints.js'
+import type { Destination, Endpoints } from '../platform/endpoints.js'
 import type { DimsePeer, ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
+import { loadEndpoints } from '../platform/readEndpoints.js'
 import { resolveSecret } from '../platform/secret.js'
 import { loadSettings, type Settings } from '../platform/settings.js'
 
@@ -155,7 +156,9 @@ async function isRadbridge(url: string): Promise<boolean> {
 function checkSecrets(endpoints: Endpoints): Finding[] {
   const references = [
     ...endpoints.sources.flatMap(({ name, stow }) =>
-      stow ? [{ owner: `source ${name}`, reference: stow.token }] : [],
+      [stow?.token, stow?.password]
+        .filter(reference => reference !== undefined)
+        .map(reference => ({ owner: `source ${name}`, reference })),
     ),
     ...endpoints.destinations.flatMap(destination =>
       'stow' in destination

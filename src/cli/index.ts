@@ -47,8 +47,12 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     run: async args => (await import('./finetune.js')).finetune(args),
   },
   config: {
-    summary: 'config validate FILE | config schema      checks endpoints; their JSON Schema for editors',
+    summary: 'config validate|apply|export|history|rollback|schema   endpoints as code, of a file or a running service',
     run: async args => (await import('./config.js')).config(args),
+  },
+  audit: {
+    summary: 'audit verify | audit export               the audit trail of a running service',
+    run: async args => (await import('./audit.js')).audit(args),
   },
   conformance: {
     summary: 'conformance                               prints the DICOM conformance statement',

@@ -1,10 +1,5 @@
 import { parseArgs } from 'node:util'
-import { request } from 'undici'
-import { resolveSecret, secretReference } from '../platform/secret.js'
-import { UsageError } from './usageError.js'
-
-const usage =
-  'providers [--days N | --month YYYY-MM] [--changed-at YYYY-MM-DD] [--json] [--at URL] [--token env:NAME|file:PATH]'
+import { AdminApi, ApiRefusal, serviceOptions } from './adminApi.js'
 
 /** Prints the report of the providers as Markdown, or as JSON. */
 export async function providers(args: string[]): Promise<number> {
@@ -15,26 +10,22 @@ export async function providers(args: string[]): Promise<number> {
       month: { type: 'string' },
       'changed-at': { type: 'string' },
       json: { type: 'boolean', default: false },
-      at: { type: 'string', default: 'http://127.0.0.1:8080' },
-      token: { type: 'string' },
+      ...serviceOptions,
     },
   })
-  if (values.token && !secretReference.test(values.token))
-    throw new UsageError(`--token: expected env:NAME or file:PATH. ${usage}`)
   const query = new URLSearchParams({
     ...(values.days ? { days: values.days } : {}),
     ...(values.month ? { month: values.month } : {}),
     ...(values['changed-at'] ? { changedAt: values['changed-at'] } : {}),
     ...(values.json ? {} : { format: 'markdown' }),
   })
-  const { statusCode, body } = await request(`${values.at.replace(/\/$/, '')}/api/providers/report?${query}`, {
-    headers: values.token ? { Authorization: `Bearer ${resolveSecret(values.token)}` } : {},
-  })
-  if (statusCode === 200) {
+  try {
+    const { body } = await new AdminApi(values).call('GET', `/providers/report?${query}`)
     console.log((await body.text()).trimEnd())
     return 0
+  } catch (error) {
+    if (!(error instanceof ApiRefusal)) throw error
+    console.error(`radbridge: ${error.message}`)
+    return 1
   }
-  const { detail } = (await body.json()) as { detail?: string }
-  console.error(`radbridge: ${detail ?? `answered ${statusCode}`}`)
-  return 1
 }

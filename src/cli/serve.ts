@@ -1,6 +1,5 @@
 import { parseArgs } from 'node:util'
 import { startService } from '../main.js'
-import { loadEndpoints } from '../platform/endpoints.js'
 import { isParserAssertion } from '../platform/httpAgent.js'
 import { createLog, errorContext } from '../platform/log.js'
 import { loadSettings } from '../platform/settings.js'
@@ -9,7 +8,6 @@ import { loadSettings } from '../platform/settings.js'
 export async function serve(args: string[]): Promise<number> {
   const { values } = parseArgs({ args, options: { config: { type: 'string' } } })
   const settings = loadSettings(process.env, values.config)
-  const endpoints = loadEndpoints(settings.endpointsFile)
   const log = createLog(settings.log)
   process.on('uncaughtException', error => {
     if (isParserAssertion(error)) {
@@ -19,14 +17,14 @@ export async function serve(args: string[]): Promise<number> {
     log.error('unexpected error, stopping', { ...errorContext(error), stack: error.stack })
     process.exit(70)
   })
-  const service = await startService(settings, endpoints, log)
+  const service = await startService(settings, log)
   if (service.generatedAdminToken) {
     // Not through the log: logs are kept and collected, this is shown once.
     process.stderr.write(`Administrator token, shown this once: ${service.generatedAdminToken}\n`)
   }
   if (process.stdout.isTTY) {
     console.log(
-      `\n  DICOMweb  ${service.url}/dicom-web\n  API       ${service.url}/api/studies\n  Health    ${service.url}/readyz\n`,
+      `\n  Console   ${service.url}/\n  DICOMweb  ${service.url}/dicom-web\n  API       ${service.url}/api/openapi.json\n  Health    ${service.url}/readyz\n`,
     )
   }
   await new Promise<void>(resolve => {

@@ -13,14 +13,14 @@ const maxBuffered = 1024 * 1024
 
 export interface EventChannels {
   /** Takes a request for a WebSocket (PS3.18 11.12), if it is one of ours and allowed. */
-  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>
   close(): Promise<void>
 }
 
 /** Event channels of subscribers to workitems: what any node tells goes to those who are connected here. */
 export function openEventChannels(
   { database, log }: { database: Database; log: Log },
-  isAllowed: (req: IncomingMessage) => boolean,
+  isAllowed: (req: IncomingMessage) => Promise<boolean>,
 ): EventChannels {
   const server = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 })
   const bySubscriber = new Map<string, Set<WebSocket>>()
@@ -62,13 +62,14 @@ export function openEventChannels(
   pinging.unref()
 
   return {
-    upgrade(req, socket, head) {
+    async upgrade(req, socket, head) {
       socket.on('error', () => {}) // whoever asked has gone
       const path = /^\/dicom-web\/subscribers\/([^/?]+)$/.exec((req.url ?? '').split('?')[0]!)
       const aeTitle = path && decoded(path[1]!)
       const refuse = (status: string) => socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`)
       if (!aeTitle) return void refuse('404 Not Found')
-      if (!isAllowed(req)) return void refuse('401 Unauthorized\r\nWWW-Authenticate: Bearer realm="radbridge"')
+      if (!(await isAllowed(req).catch(() => false)))
+        return void refuse('401 Unauthorized\r\nWWW-Authenticate: Bearer realm="radbridge"')
       listening ??= keepListening()
       server.handleUpgrade(req, socket, head, opened => {
         const sockets = bySubscriber.get(aeTitle) ?? new Set()

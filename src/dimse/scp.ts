@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer } from 'node:tls'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import { explicitVrLittleEndian, findTransferSyntax, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import type { Ingest } from '../ingest/index.js'
 import { errorContext, type Log } from '../platform/log.js'
@@ -38,8 +38,10 @@ export interface ScpOptions {
   host: string
   port: number
   aeTitle: string
-  /** Undefined: everybody. */
-  peers: readonly ScpPeer[] | undefined
+  /** Who may associate, now; undefined: everybody. */
+  peers(): readonly ScpPeer[] | undefined
+  /** Told of an association that was refused. */
+  refused?(callingAeTitle: string, address: string | undefined, why: string): void
   /** What a caller may ask for besides C-STORE and C-ECHO, by command field. */
   operations(caller: Caller): ReadonlyMap<number, OperationHandler>
   /** The source that instances of a study count for which we have asked another archive for by C-MOVE. */
@@ -62,6 +64,8 @@ export interface Caller {
 
 export interface Scp {
   port: number
+  /** Takes another certificate for associations from now on. */
+  useTls(tls: Tls): void
   /** Takes no more associations, and waits for those that are open, a little. */
   stop(): Promise<void>
 }
@@ -90,6 +94,7 @@ export async function startScp(options: ScpOptions): Promise<Scp> {
   await listen(server, options)
   return {
     port: (server.address() as { port: number }).port,
+    useTls: tls => (server as Partial<TlsServer>).setSecureContext?.(tls),
     async stop() {
       const closed = new Promise(resolve => server.close(resolve))
       const timer = setTimeout(() => {
@@ -139,11 +144,12 @@ async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean
     metrics.associations.inc({ outcome: refused ? 'refused' : 'accepted' })
     if (refused) {
       log.warn('an association was refused', { callingAeTitle, address: socket.remoteAddress, reason: refused.words })
+      options.refused?.(callingAeTitle, socket.remoteAddress, refused.words)
       socket.end(associateReject(refused.rejection))
       return
     }
     told = { callingAeTitle }
-    const peer = peerOf(request, socket, options.peers)
+    const peer = peerOf(request, socket, options.peers())
     const answered = request.contexts.map(context => answer(context, peer))
     const accepted = answered
       .filter(({ result }) => result === contextResult.accepted)
@@ -192,7 +198,7 @@ async function readRequest(bytes: ByteReader): Promise<AssociateRequest> {
 function whyRefused(
   request: AssociateRequest,
   socket: Socket,
-  { aeTitle, peers }: ScpOptions,
+  { aeTitle, peers: allowed }: ScpOptions,
   tooMany: boolean,
 ): { rejection: readonly [number, number, number]; words: string } | undefined {
   if (tooMany) return { rejection: rejection.localLimit, words: 'too many associations are open' }
@@ -200,12 +206,13 @@ function whyRefused(
     return { rejection: rejection.applicationContext, words: 'the application context is not that of DICOM' }
   if (request.calledAeTitle !== aeTitle)
     return { rejection: rejection.calledAeTitle, words: `we are ${aeTitle}, not ${printable(request.calledAeTitle)}` }
+  const peers = allowed()
   if (peers && !peerOf(request, socket, peers))
     return { rejection: rejection.callingAeTitle, words: 'no source has this AE title and address' }
   return undefined
 }
 
-function peerOf(request: AssociateRequest, socket: Socket, peers: ScpOptions['peers']): ScpPeer | undefined {
+function peerOf(request: AssociateRequest, socket: Socket, peers: readonly ScpPeer[] | undefined): ScpPeer | undefined {
   return peers?.find(
     peer => peer.aeTitle === request.callingAeTitle && allowsAddress(peer.addresses, socket.remoteAddress ?? ''),
   )

@@ -41,6 +41,8 @@ export interface IngestOptions {
   duplicatePolicy: 'keep' | 'replace'
   maxInstanceBytes: number
   minimumFreeBytes: number
+  /** Told of each instance that was stored. */
+  stored?(of: { source: string | undefined; studyInstanceUid: string }): void
   /** What these sources send are answers of providers of kind `dicom`, and no part of the archive. */
   answeringSources: ReadonlySet<string>
   /** What is taken of sources that not everything is taken of. */
@@ -93,7 +95,10 @@ export class Ingest {
     const outcome = await this.store(receiver, options)
     end()
     metrics.instances.inc({ source, outcome: outcome.outcome })
-    if (outcome.outcome === 'stored') metrics.bytes.inc({ source }, receiver.length)
+    if (outcome.outcome === 'stored') {
+      metrics.bytes.inc({ source }, receiver.length)
+      this.options.stored?.({ source: options.source, studyInstanceUid: outcome.studyInstanceUid })
+    }
     return outcome
   }
 

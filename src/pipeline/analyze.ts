@@ -79,6 +79,7 @@ async function run(
   await checkBudget(context.database, settings, job.log)
   await context.providers.get(name)?.ready?.()
   const normalized = await normalizedStudy(study, revision, context, settings?.privateCreators)
+  if (settings && settings.kind !== 'reference') noteExport(study, settings, context)
   const onProgress = progressOf(study, revision, context, job.log)
   const priors = route && analyzePriors({ study, revision, route, provider: name, onProgress, log: job.log }, context)
   const ownProgress = (progress: Progress) => onProgress(study, progress)
@@ -90,6 +91,12 @@ async function run(
   } finally {
     await priors
   }
+}
+
+/** That images of a study go out of the hospital's hands is always kept. */
+function noteExport(study: string, { name, ...settings }: ProviderSettings, { audit }: PipelineContext): void {
+  const deidentify = 'deidentify' in settings ? settings.deidentify : 'basic'
+  audit.note({ event: 'export', actor: { name: 'radbridge' }, study, peer: name, detail: { deidentify } })
 }
 
 /** Another provider, another time, another attempt, or the end. @throws the problem, for another attempt */

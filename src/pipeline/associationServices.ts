@@ -25,13 +25,37 @@ import { commitmentReported } from './deliver.js'
 export function associationServices(
   context: PipelineContext,
 ): (caller: Caller) => ReadonlyMap<number, OperationHandler> {
-  const { database, blobs, decode, aeTitle, log } = context
+  const { database, blobs, decode, aeTitle, audit, log } = context
   const retrieve = { database, blobs, decode, log, moveDestination: (title: string) => addressOf(title, context) }
+  /** Keeps who has asked. */
+  const kept =
+    (
+      event: 'query' | 'instances-accessed',
+      what: string,
+      caller: Caller,
+      handler: OperationHandler,
+    ): OperationHandler =>
+    operation => {
+      audit.tally({ event, actor: { name: caller.source ?? caller.aeTitle.trim() }, detail: { by: what } })
+      return handler(operation)
+    }
   return caller =>
     new Map([
-      of('cFindRequest', ['patientRootFind', 'studyRootFind'], findOperation(database, aeTitle)),
-      of('cMoveRequest', ['patientRootMove', 'studyRootMove'], moveOperation(retrieve, caller.aeTitle)),
-      of('cGetRequest', ['patientRootGet', 'studyRootGet'], getOperation(retrieve)),
+      of(
+        'cFindRequest',
+        ['patientRootFind', 'studyRootFind'],
+        kept('query', 'C-FIND', caller, findOperation(database, aeTitle)),
+      ),
+      of(
+        'cMoveRequest',
+        ['patientRootMove', 'studyRootMove'],
+        kept('instances-accessed', 'C-MOVE', caller, moveOperation(retrieve, caller.aeTitle)),
+      ),
+      of(
+        'cGetRequest',
+        ['patientRootGet', 'studyRootGet'],
+        kept('instances-accessed', 'C-GET', caller, getOperation(retrieve)),
+      ),
       of('nActionRequest', ['storageCommitment'], commitmentScp(caller, context)),
       of(
         'nEventReportRequest',

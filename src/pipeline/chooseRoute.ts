@@ -105,6 +105,21 @@ export async function readTraits(db: Queryable, study: string): Promise<StudyTra
   return { ...traits, age: ageInYears(ageString, birthDate, studyDate) }
 }
 
+/** What routes look at, of one data set that is not stored. */
+export function traitsOf(header: DicomJson, source?: string): StudyTraits {
+  const of = (tag: string) => textsOf(header, tag)
+  return {
+    modalities: of('00080060'),
+    bodyParts: of('00180015').map(part => part.toUpperCase()),
+    sources: source ? [source] : [],
+    sopClasses: of('00080016'),
+    stations: of('00081010'),
+    descriptions: [...of('00081030'), ...of('0008103E')],
+    age: ageInYears(of('00101010')[0] ?? null, of('00100030')[0] ?? null, of('00080020')[0] ?? null),
+    headers: [header],
+  }
+}
+
 /**
  * Patient's Age (0010,1010), else from Birth Date to Study Date.
  * @returns years, with fractions; undefined if neither can be read

@@ -4,18 +4,19 @@ import type { Deliverer } from '../delivery/index.js'
 import type { Ingest } from '../ingest/index.js'
 import type { NativeObject } from '../pixels/nativeObject.js'
 import type { PixelPool } from '../pixels/pool.js'
+import type { Audit } from '../platform/audit.js'
 import type { Database } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
 import type { DimsePeer } from '../platform/providerSettings.js'
 import type { Draw } from '../results/drawing.js'
 
-/** What the steps of the pipeline work with. */
+/** What the steps of the pipeline work with. `endpoints`, and the clients made of them, change with the configuration: they are read when they are used. */
 export interface PipelineContext {
   database: Database
   blobs: BlobStore
   pixels: PixelPool
-  endpoints: Endpoints
+  readonly endpoints: Endpoints
   providers: ReadonlyMap<string, Provider>
   /** Draws key images in a thread. */
   draw: Draw
@@ -35,6 +36,7 @@ export interface PipelineContext {
   softwareVersion: string
   /** Key of the names that stand for patients and studies outside of the hospital. */
   pseudonymKey: string
+  audit: Audit
   log: Log
 }
 

@@ -42,6 +42,14 @@ export async function deliver(
     tried.outcome === 'delivered' && peer ? { ...tried, outcome: 'stored', commitmentUid } : tried
   metrics.deliveries.inc({ destination: delivery.destination, outcome: outcome.outcome })
   await transaction(database, tx => conclude(tx, delivery, outcome, { ...context, log: job.log }))
+  if (tried.outcome === 'delivered')
+    context.audit.tally({
+      event: 'instances-sent',
+      actor: { name: 'radbridge' },
+      study: delivery.study,
+      peer: delivery.destination,
+      instances: 1,
+    })
   if (outcome.outcome === 'stored') await askForCommitment(delivery, outcome.commitmentUid, peer!, context)
 }
 

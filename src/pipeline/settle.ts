@@ -1,4 +1,10 @@
-import { addEvidence, type CompletenessEvidence, changeState, findRevision } from '../archive/index.js'
+import {
+  addEvidence,
+  type CompletenessEvidence,
+  changeState,
+  findRevision,
+  type StudyRevision,
+} from '../archive/index.js'
 import { type Queryable, type Transaction, transaction } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
 import { addJob, type JobPayloads } from '../platform/jobs.js'
@@ -9,6 +15,7 @@ import { analysisQueue, type PipelineContext } from './context.js'
 import { fetchedFrom } from './fetchPriors.js'
 import { readVerdicts } from './readVerdicts.js'
 import { startShadows } from './shadow.js'
+import { whenToAnalyze } from './whenToAnalyze.js'
 
 /** Nothing arrived for a quiet period: the study counts as complete, and a route is chosen for it. */
 export async function settle({ study }: JobPayloads['settle'], context: PipelineContext): Promise<void> {
@@ -35,29 +42,38 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
       const detail = { reason: 'no image is new', ...(verdicts > 0 ? { verdicts } : {}) }
       return changeState(tx, study, revision, 'completed', detail)
     }
-    await supersedeEarlier(tx, study, revision)
-    if (current.inconsistent) return changeState(tx, study, revision, 'failed', { reason: current.inconsistent })
-
-    const traits = await readTraits(tx, study)
-    if (traits.sources.length > 0 && traits.sources.every(source => source.startsWith(fetchedFrom(''))))
-      return changeState(tx, study, revision, 'ignored', { reason: 'fetched as an earlier examination of a patient' })
-    const choice = chooseRoute(context.endpoints.routes, traits)
-    if ('reason' in choice) return changeState(tx, study, revision, 'ignored', { reason: choice.reason })
-    const chosen = await chooseProvider(tx, choice.route, study)
-    await changeState(tx, study, revision, 'settled', { route: choice.route.name, ...chosen })
-    await tx.query(
-      `insert into analysis (study_instance_uid, revision, route, provider, choice, status) values ($1, $2, $3, $4, $5, 'running')
-       on conflict do nothing`,
-      [study, revision, choice.route.name, chosen.provider, chosen.choice],
-    )
-    await startShadows(tx, choice.route, study, revision)
-    await addJob(
-      tx,
-      'analyze',
-      { study, revision },
-      { key: `analyze:${study}:${revision}`, queue: analysisQueue(chosen.provider, study) },
-    )
+    await sendOnItsWay(tx, current, context)
   })
+}
+
+/** Chooses a route and a provider for a revision, and has it analysed; or says why not. */
+export async function sendOnItsWay(tx: Transaction, current: StudyRevision, context: PipelineContext): Promise<void> {
+  const { studyInstanceUid: study, revision } = current
+  await supersedeEarlier(tx, study, revision)
+  if (current.inconsistent) return changeState(tx, study, revision, 'failed', { reason: current.inconsistent })
+
+  const traits = await readTraits(tx, study)
+  if (traits.sources.length > 0 && traits.sources.every(source => source.startsWith(fetchedFrom(''))))
+    return changeState(tx, study, revision, 'ignored', { reason: 'fetched as an earlier examination of a patient' })
+  const choice = chooseRoute(context.endpoints.routes, traits)
+  if ('reason' in choice) return changeState(tx, study, revision, 'ignored', { reason: choice.reason })
+  const { route } = choice
+  const chosen = await chooseProvider(tx, route, study)
+  const time = whenToAnalyze(route.priority, context.endpoints.offPeak, new Date())
+  const waits = time.runAt ? { waitsUntil: time.runAt.toISOString() } : {}
+  await changeState(tx, study, revision, 'settled', { route: route.name, ...chosen, ...waits })
+  await tx.query(
+    `insert into analysis (study_instance_uid, revision, route, provider, choice, status) values ($1, $2, $3, $4, $5, 'running')
+     on conflict do nothing`,
+    [study, revision, route.name, chosen.provider, chosen.choice],
+  )
+  await startShadows(tx, route, study, revision)
+  await addJob(
+    tx,
+    'analyze',
+    { study, revision },
+    { key: `analyze:${study}:${revision}`, queue: analysisQueue(chosen.provider, study), ...time },
+  )
 }
 
 /** Judges whether the study is whole, when it has been quiet for a moment. What is missing is fetched at once: should its sender still bring it, that is a re-send. */

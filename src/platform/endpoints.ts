@@ -1,10 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { isIP, isIPv4 } from 'node:net'
 import { z } from 'zod'
 import { aeTitle, concept, dimsePeer, name, provider, secret, stowServer } from './providerSettings.js'
-import { SettingsError } from './settings.js'
-import { suggestionFor } from './suggestion.js'
-import { parseYaml, YamlProblem } from './yaml.js'
 
 const network = z.string().refine(text => {
   const [base = '', prefix, ...rest] = text.split('/')
@@ -24,7 +20,19 @@ export type SourceRules = z.infer<typeof rules>
 const source = z
   .strictObject({
     name,
-    stow: z.strictObject({ token: secret }).optional(),
+    stow: z
+      .strictObject({
+        token: secret.optional(),
+        username: z.string().min(1).optional(),
+        password: secret.optional(),
+        /** Common name or SHA-256 fingerprint of a client certificate of the authority of `http.tls.ca`. */
+        certificate: z.string().min(1).optional(),
+      })
+      .refine(
+        entry => entry.token ?? entry.certificate ?? (entry.username && entry.password),
+        'expected token, username and password, or certificate',
+      )
+      .optional(),
     dimse: z
       .strictObject({
         aeTitle,
@@ -109,9 +117,21 @@ const match = z.strictObject({
 })
 export type Match = z.infer<typeof match>
 
+const clock = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'expected a time of day, 20:00')
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== ''
+  } catch {
+    return false
+  }
+}
+
 const route = z.strictObject({
   name,
   match: match.prefault({}),
+  /** `stat` before all others; `off-peak`: in the hours of `offPeak` only. */
+  priority: z.enum(['stat', 'routine', 'off-peak']).default('routine'),
   analysis: z.strictObject({
     primary: name,
     /** A share of the patients goes to another provider. */
@@ -162,12 +182,23 @@ const route = z.strictObject({
   deliverTo: z.array(name).default([]),
 })
 
-const endpointsSchema = z
+export const endpointsSchema = z
   .strictObject({
     sources: z.array(source).default([]),
     providers: z.array(provider).default([]),
     destinations: z.array(destination).default([]),
     routes: z.array(route).optional(),
+    /** Hours in which studies of priority `off-peak` are analysed. */
+    offPeak: z
+      .strictObject({
+        from: clock.default('20:00'),
+        to: clock.default('06:00'),
+        timeZone: z
+          .string()
+          .refine(isTimeZone, 'expected a time zone, Europe/Berlin')
+          .default(() => Intl.DateTimeFormat().resolvedOptions().timeZone),
+      })
+      .prefault({}),
     /** Whether studies are whole is asked of these destinations, by QIDO-RS or C-FIND, in their order. */
     completeness: z
       .strictObject({
@@ -284,77 +315,3 @@ export type Route = NonNullable<ParsedEndpoints['routes']>[number]
 export type Source = ParsedEndpoints['sources'][number]
 /** Who may push, what analyses, where results go. `routes` always holds at least the default when none was written. */
 export type Endpoints = Omit<ParsedEndpoints, 'routes'> & { routes: Route[] }
-
-/** With no endpoints at all every study goes to the embedded analyser and results stay in the archive. */
-const defaultRoute: Route = {
-  name: 'default',
-  match: {},
-  analysis: {
-    primary: 'reference',
-    fallback: [],
-    shadow: [],
-    priors: { max: 1, within: 'P5Y', analyze: false, from: [] },
-  },
-  results: ['sr', 'seg', 'sc'],
-  reportOn: ['findings', 'no-findings', 'incomplete'],
-  deliverTo: [],
-}
-
-/**
- * Reads and checks an endpoints document.
- * @param file absent: the defaults
- * @throws SettingsError with file, line and what was expected
- */
-export function loadEndpoints(file?: string): Endpoints {
-  if (!file)
-    return {
-      sources: [],
-      providers: [],
-      destinations: [],
-      routes: [defaultRoute],
-      completeness: { ask: [], afterSeconds: 2, required: [], waitSeconds: 900 },
-    }
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new SettingsError(`${file}: endpoints file cannot be read (${(cause as NodeJS.ErrnoException).code})`)
-  }
-  return parseEndpoints(text, file)
-}
-
-/** @throws SettingsError with file, line and what was expected */
-export function parseEndpoints(text: string, file: string): Endpoints {
-  let located: ReturnType<typeof parseYaml>
-  try {
-    located = parseYaml(text, file)
-  } catch (error) {
-    if (error instanceof YamlProblem) throw new SettingsError(error.message)
-    throw error
-  }
-  const parsed = endpointsSchema.safeParse(located.value)
-  if (!parsed.success) {
-    throw new SettingsError(parsed.error.issues.map(issue => explain(issue, located.locate)).join('\n'))
-  }
-  // `routes: []` is a choice (archive only); an absent list is the default route.
-  return { ...parsed.data, routes: parsed.data.routes ?? [defaultRoute] }
-}
-
-function explain(issue: z.core.$ZodIssue, locate: (path: (string | number)[]) => string): string {
-  const path = issue.path.map(p => (typeof p === 'number' ? p : String(p)))
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys
-      .map(
-        key =>
-          `${locate([...path, key])}: unknown setting ${[...path, key].join('.')}${suggestionFor(key, path, endpointsJsonSchema())}`,
-      )
-      .join('\n')
-  }
-  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    const nested = issue.errors.map(errors =>
-      errors.map(e => `${[...path, ...e.path].join('.')}: ${e.message}`).join(', '),
-    )
-    return `${locate(path)}: ${path.join('.')}: neither ${nested.join('; nor ')}`
-  }
-  return `${locate(path)}: ${path.join('.')}: ${issue.message}`
-}

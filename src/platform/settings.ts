@@ -8,6 +8,12 @@ import { parseYaml, YamlProblem } from './yaml.js'
 
 const gibibyte = 1024 ** 3
 
+const secret = z.string().regex(secretReference, 'expected a reference, env:NAME or file:/path')
+
+const serverTls = z.strictObject({ cert: z.string().min(1), key: secret, ca: z.string().min(1).optional() })
+
+const roleClaims = z.array(z.string()).default([])
+
 /** Every process setting, its default and its meaning. Endpoints (sources, routes …) are in endpoints.ts. */
 const settingsSchema = z.strictObject({
   data: z.strictObject({ directory: z.string().min(1).default('./data') }).prefault({}),
@@ -19,6 +25,13 @@ const settingsSchema = z.strictObject({
         .array(z.union([z.literal('*'), z.url({ protocol: /^https?$/ })]))
         .default([])
         .describe('web pages of these origins, https://viewer.example.org, may use DICOMweb from a browser; * for all'),
+      publicUrl: z
+        .url({ protocol: /^https?$/ })
+        .optional()
+        .describe('the address users know, if a proxy stands before the service'),
+      tls: serverTls
+        .optional()
+        .describe('PEM files, read again when they change; with ca, senders may show a certificate of that authority'),
     })
     .prefault({}),
   dimse: z
@@ -31,14 +44,11 @@ const settingsSchema = z.strictObject({
       host: z.string().min(1).optional().describe('that of http if not set'),
       maxAssociations: z.number().int().min(1).default(100),
       idleSeconds: z.number().positive().default(60).describe('an association on which nothing moves is given up'),
-      tls: z
-        .strictObject({
-          cert: z.string().min(1),
-          key: z.string().regex(secretReference, 'expected a reference, env:NAME or file:/path'),
-          ca: z.string().min(1).optional().describe('only senders with a certificate of this authority'),
-        })
+      tls: serverTls
         .optional()
-        .describe('PEM files; without them associations are not encrypted'),
+        .describe(
+          'PEM files; without them associations are not encrypted; with ca, only senders with a certificate of that authority',
+        ),
     })
     .prefault({}),
   database: z
@@ -97,7 +107,58 @@ const settingsSchema = z.strictObject({
         .describe('pixel worker threads; as many as there are cores if not set'),
     })
     .prefault({}),
-  auth: z.strictObject({ adminToken: z.string().min(16).optional() }).prefault({}),
+  auth: z
+    .strictObject({
+      adminToken: z.string().min(16).optional(),
+      anonymous: z
+        .boolean()
+        .optional()
+        .describe(
+          'who shows nothing may do everything; if not set: on loopback, until there is a token, an account or a way to sign in',
+        ),
+      sessionHours: z.number().positive().max(168).default(12),
+      oidc: z
+        .strictObject({
+          issuer: z.url({ protocol: /^https?$/ }),
+          clientId: z.string().min(1),
+          clientSecret: secret.optional(),
+          scope: z.string().default('openid profile'),
+          nameClaim: z.string().default('preferred_username'),
+          rolesClaim: z.string().default('roles').describe('path of the claim, for Keycloak realm_access.roles'),
+          roles: z
+            .strictObject({
+              viewer: roleClaims,
+              radiologist: roleClaims,
+              operator: roleClaims,
+              administrator: roleClaims,
+            })
+            .describe('values of the claim, by role'),
+        })
+        .optional(),
+    })
+    .prefault({}),
+  audit: z
+    .strictObject({
+      syslog: z
+        .strictObject({
+          url: z.url({ protocol: /^(udp|tcp|tls)$/ }).describe('udp://host:514, tls://host:6514'),
+          ca: z.string().min(1).optional(),
+        })
+        .optional()
+        .describe('where DICOM audit messages are sent as well (RFC 5424)'),
+    })
+    .prefault({}),
+  mail: z
+    .strictObject({
+      host: z.string().min(1),
+      port: z.number().int().min(1).max(65535).default(587),
+      from: z.email(),
+      username: z.string().optional(),
+      password: secret.optional(),
+      tls: z.enum(['starttls', 'implicit', 'none']).default('starttls'),
+    })
+    .optional()
+    .describe('the SMTP server for notifications'),
   endpointsFile: z.string().min(1).optional(),
   log: z
     .strictObject({

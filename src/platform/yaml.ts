@@ -1,12 +1,21 @@
 import { isMap, LineCounter, parseDocument } from 'yaml'
 
 /** A YAML text that cannot be read: `message` holds file, line and reason. */
-export class YamlProblem extends Error {}
+export class YamlProblem extends Error {
+  constructor(
+    file: string,
+    readonly line: number,
+    readonly reason: string,
+  ) {
+    super(`${file}:${line}: ${reason}`)
+  }
+}
 
 export interface LocatedYaml {
   value: Record<string, unknown>
   /** `file:line` of the value or key at a path, or of the nearest parent that is there. */
   locate(path: readonly (string | number)[]): string
+  lineOf(path: readonly (string | number)[]): number
 }
 
 /** Reads a YAML mapping and remembers at which line each value stands, so that a wrong one can be pointed at. */
@@ -14,10 +23,10 @@ export function parseYaml(text: string, file: string): LocatedYaml {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const problem = document.errors[0]
-  if (problem) throw new YamlProblem(`${file}:${lines.linePos(problem.pos[0]).line}: ${problem.message}`)
+  if (problem) throw new YamlProblem(file, lines.linePos(problem.pos[0]).line, problem.message)
   const value: unknown = document.toJS() ?? {}
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new YamlProblem(`${file}:1: expected a mapping of settings`)
+    throw new YamlProblem(file, 1, 'expected a mapping of settings')
   }
   const lineAt = (path: readonly (string | number)[]): number => {
     for (let depth = path.length; depth > 0; depth--) {
@@ -35,5 +44,5 @@ export function parseYaml(text: string, file: string): LocatedYaml {
     }
     return 1
   }
-  return { value: value as Record<string, unknown>, locate: path => `${file}:${lineAt(path)}` }
+  return { value: value as Record<string, unknown>, locate: path => `${file}:${lineAt(path)}`, lineOf: lineAt }
 }

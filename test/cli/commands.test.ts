@@ -77,7 +77,7 @@ describe('access', () => {
     }
     expect((await http('GET', `${service.url}/api/studies`)).status).toBe(401)
     expect((await http('GET', `${service.url}/api/studies`, { Authorization: 'Bearer scanner-token' })).status).toBe(
-      401,
+      403,
     )
   })
 
@@ -175,7 +175,14 @@ describe('config', () => {
   })
   test('schema prints a JSON Schema', async () => {
     const schema = JSON.parse((await radbridge(['config', 'schema'])).out)
-    expect(Object.keys(schema.properties)).toEqual(['sources', 'providers', 'destinations', 'routes', 'completeness'])
+    expect(Object.keys(schema.properties)).toEqual([
+      'sources',
+      'providers',
+      'destinations',
+      'routes',
+      'offPeak',
+      'completeness',
+    ])
     expect(schema.properties.routes.items.properties.match.properties.modality.type).toBe('array')
   })
 })

@@ -380,7 +380,7 @@ describe('what is refused as a whole', () => {
     const uids = freshUids()
     const body = multipart([instance(uids), Buffer.alloc(5_000_000)])
     const reply = await raw([
-      `POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: ${multipartType}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      `POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${multipartType}\r\nTransfer-Encoding: chunked\r\n\r\n`,
       ...chunked(body),
     ])
     expect(reply).toMatch(/^HTTP\/1.1 202 /)
@@ -403,7 +403,7 @@ describe('senders that break off', () => {
     const socket = net.connect(Number(new URL(service.url).port), '127.0.0.1')
     socket.on('error', () => {})
     socket.write(
-      `POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: ${multipartType}\r\nContent-Length: ${body.length}\r\n\r\n`,
+      `POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${multipartType}\r\nContent-Length: ${body.length}\r\n\r\n`,
     )
     socket.write(body.subarray(0, body.length - 200))
     await sleep(300)
@@ -428,7 +428,7 @@ describe('senders that break off', () => {
   test('one byte a second, and silence, end with 408', async () => {
     const reply = await raw(
       [
-        `POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: ${multipartType}\r\nContent-Length: 1000\r\n\r\n`,
+        `POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${multipartType}\r\nContent-Length: 1000\r\n\r\n`,
         '-',
         '-',
       ],

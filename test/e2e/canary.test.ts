@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { startService } from '../../src/main.js'
 import type { CanaryReport } from '../../src/pipeline/canary.js'
-import { parseEndpoints } from '../../src/platform/endpoints.js'
 import { silentLog } from '../../src/platform/log.js'
 import { loadSettings } from '../../src/platform/settings.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
@@ -160,7 +159,8 @@ test('a provider that has become slow, or finds something else than the primary 
 
 test('a ramp goes on where it was after a restart', async () => {
   const scratch = mkdtempSync(join(tmpdir(), 'radbridge-ramp-'))
-  const endpoints = parseEndpoints(
+  writeFileSync(
+    join(scratch, 'endpoints.yaml'),
     `
 providers:
   - { name: old, kind: imaging-rest, baseUrl: '${old.url}' }
@@ -171,10 +171,10 @@ routes:
       primary: old
       canary: { provider: next, percent: 0, automatic: false, ramp: [{ day: 1, percent: 0 }, { day: 4, percent: 100 }, { day: 9, percent: 50 }] }
 `,
-    'endpoints.yaml',
   )
   const settings = loadSettings({
     RADBRIDGE_DATA_DIR: join(scratch, 'data'),
+    RADBRIDGE_ENDPOINTS: join(scratch, 'endpoints.yaml'),
     RADBRIDGE_HTTP_PORT: '0',
     RADBRIDGE_DIMSE_PORT: '0',
     RADBRIDGE_QUIET_SECONDS: '0.2',
@@ -185,7 +185,7 @@ routes:
     await http('POST', `${url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart([instance(uids)]))
     return (await followStudy(url, uids.study)).analyses[0]!.provider
   }
-  let running = await startService(settings, endpoints, silentLog)
+  let running = await startService(settings, silentLog)
   expect(await analysedBy(running.url)).toBe('old') // the first day
   const socket = new pg.Client({
     host: join(scratch, 'data', 'postgres-socket'),
@@ -196,7 +196,7 @@ routes:
   await socket.query(`update radbridge.canary set started_at = now() - interval '3 days'`)
   await socket.end()
   await running.stop()
-  running = await startService(settings, endpoints, silentLog)
+  running = await startService(settings, silentLog)
   expect((await http('GET', `${running.url}/api/canaries`)).json[0]).toMatchObject({ route: 'r', percent: 100 })
   expect(await analysedBy(running.url)).toBe('next')
   await running.stop()

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { ageInYears, chooseRoute, type StudyTraits } from '../../src/pipeline/chooseRoute.js'
-import { parseEndpoints } from '../../src/platform/endpoints.js'
+import { parseEndpoints } from '../../src/platform/readEndpoints.js'
 
 const traits: StudyTraits = {
   modalities: ['CT'],

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { expect, test } from '@jest/globals'
 import { parse } from 'yaml'
-import { loadEndpoints } from '../../src/platform/endpoints.js'
+import { loadEndpoints } from '../../src/platform/readEndpoints.js'
 import { loadSettings } from '../../src/platform/settings.js'
 
 test('the example configurations of deploy/ are valid', () => {

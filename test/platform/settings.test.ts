@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { loadEndpoints, parseEndpoints } from '../../src/platform/endpoints.js'
+import { loadEndpoints, parseEndpoints } from '../../src/platform/readEndpoints.js'
 import { loadSettings } from '../../src/platform/settings.js'
 
 function file(text: string): string {

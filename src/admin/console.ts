@@ -1,0 +1,25 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import express, { Router } from 'express'
+import type { Guard } from './access/guard.js'
+
+/** Where the build puts the pages. Run from its sources, as tests do, the service takes those of the last build. */
+const built = [new URL('../console/', import.meta.url), new URL('../../dist/console/', import.meta.url)]
+  .map(url => fileURLToPath(url))
+  .find(folder => existsSync(join(folder, 'index.html')))
+
+/** The web console: files that hold no data, and are therefore open to all. */
+export function consolePages(_guard: Guard): Router {
+  const router = Router()
+  if (!built) return router
+  router.use(
+    express.static(built, {
+      index: 'index.html',
+      // Names of assets hold a digest of their content.
+      setHeaders: (res, path) =>
+        res.set('Cache-Control', path.includes('/assets/') ? 'public, max-age=31536000, immutable' : 'no-cache'),
+    }),
+  )
+  return router
+}
