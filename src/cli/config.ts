@@ -121,7 +121,7 @@ async function apply(
     question.close()
     if (!/^y(es)?$/i.test(answer.trim())) return 1
   }
-  const comment = options.comment ? { comment: options.comment } : {}
+  const comment: Record<string, string> = options.comment ? { comment: options.comment } : {}
   const applied = await put(comment, { 'If-Match': `"${version}"` })
   console.log(`version ${applied.version} is in force`)
   return 0

@@ -9,7 +9,7 @@ import { echo } from '../dimse/echo.js'
 import { peerOf } from '../dimse/openAssociation.js'
 import type { Destination, Endpoints } from '../platform/endpoints.js'
 import type { DimsePeer, ProviderSettings, RemoteProviderSettings } from '../platform/providerSettings.js'
-import { loadEndpoints } from '../platform/readEndpoints.js'
+import { endpointsOf, loadEndpoints } from '../platform/readEndpoints.js'
 import { resolveSecret } from '../platform/secret.js'
 import { loadSettings, type Settings } from '../platform/settings.js'
 
@@ -24,7 +24,7 @@ interface Finding {
 export async function doctor(args: string[]): Promise<number> {
   const { values } = parseArgs({ args, options: { config: { type: 'string' } } })
   const settings = loadSettings(process.env, values.config)
-  const endpoints = loadEndpoints(settings.endpointsFile)
+  const endpoints = (await endpointsInForce(settings)) ?? loadEndpoints(settings.endpointsFile)
   const findings = await Promise.all([
     checkNode(),
     checkDataFolder(settings),
@@ -42,6 +42,21 @@ export async function doctor(args: string[]): Promise<number> {
   const failures = findings.filter(finding => finding.problem).length
   console.log(failures === 0 ? '\nAll is well.' : `\n${failures} to be mended.`)
   return failures === 0 ? 0 : 1
+}
+
+/** Those of the service, if it runs and lets us see them. */
+async function endpointsInForce({ http, auth }: Settings): Promise<Endpoints | undefined> {
+  if (http.port === 0) return undefined
+  try {
+    const { statusCode, body } = await request(`http://127.0.0.1:${http.port}/api/configuration`, {
+      headers: auth.adminToken ? { Authorization: `Bearer ${auth.adminToken}` } : {},
+      headersTimeout: 2000,
+    })
+    const { document } = (await body.json()) as { document: Record<string, unknown> }
+    return statusCode === 200 ? endpointsOf(document).endpoints : undefined
+  } catch {
+    return undefined
+  }
 }
 
 async function checkNode(): Promise<Finding> {

@@ -232,6 +232,10 @@ export function allowed(guard: Guard, req: Request, res: Response, permission: P
   const forged = guard.forgery(req, caller)
   if (!forged && caller.permissions.has(permission)) return true
   guard.refused(req, caller, { permission, ...(forged ? { reason: forged } : {}) })
+  if (!forged && caller.kind === 'anonymous') {
+    challenge(req, res)
+    return false
+  }
   sendProblem(res, 403, forged ?? `this needs the permission ${permission}`)
   req.resume()
   return false
