@@ -2,7 +2,7 @@
 // cli, main → admin, dicomweb, dimse, pipeline → ingest, analysis, results, delivery → archive, pixels, privacy → dicom; anyone may use platform.
 const layers = [
   ['cli', 'main'],
-  ['admin', 'dicomweb', 'dimse', 'pipeline'],
+  ['admin', 'dicomweb', 'dimse', 'notifications', 'pipeline'],
   ['ingest', 'analysis', 'results', 'delivery'],
   ['archive', 'pixels', 'privacy'],
   ['dicom'],
@@ -51,6 +51,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^src/console/' }, // a program of its own, which imports nothing of the service: its tsconfig sees to that
     parser: 'swc',
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,

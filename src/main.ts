@@ -10,6 +10,7 @@ import { listenForAssociations } from './main/dimseServer.js'
 import { listenForHttp } from './main/httpServer.js'
 import { pipelineContext } from './main/pipelineContext.js'
 import type { Undo } from './main/undo.js'
+import { notificationTasks } from './notifications/tasks.js'
 import { type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
 import { Audit } from './platform/audit.js'
 import { syslogSink } from './platform/auditSyslog.js'
@@ -81,6 +82,7 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
       oidc: settings.auth.oidc && new Oidc(settings.auth.oidc, database),
       sessionHours: settings.auth.sessionHours,
       publicUrl: http.publicUrl,
+      dimsePort: settings.dimse.port,
       secure: http.tls !== undefined || http.publicUrl?.startsWith('https:') === true,
     })
     const server = await listenForHttp(settings, adminContext, undo)
@@ -166,15 +168,17 @@ async function startWork(context: PipelineContext, settings: Settings, liveness:
     const studies = await rearmSettling(database, settings.study.quietSeconds)
     if (studies > 0) log.info('quiet periods start anew after the restart', { studies })
   }
+  const tasks = { ...pipelineTasks(context), ...notificationTasks(context) }
   const workers = workersFor(context.endpoints.providers.length)
-  undo.push(await startJobs(database, pipelineTasks(context), liveness, log, workers))
+  undo.push(await startJobs(database, tasks, liveness, log, workers))
   // Each tick is a job under a key: several nodes do its work once.
-  const tick = (when: string, job: Extract<JobName, 'purge' | 'watchProviders'>, isWanted = () => true) =>
+  const tick = (when: string, job: Extract<JobName, 'purge' | 'observe' | 'watchProviders'>, isWanted = () => true) =>
     schedule(when, () => {
       if (isWanted()) void addJob(database, job, {}, { key: job, maxAttempts: 1 }).catch(() => {})
     })
   const ticks = [
     tick('17 3 * * *', 'purge'),
+    tick('* * * * *', 'observe', () => context.endpoints.notifications.length > 0),
     tick('* * * * *', 'watchProviders', () => context.endpoints.providers.some(({ kind }) => kind !== 'reference')),
   ]
   undo.push(async () => void (await Promise.all(ticks.map(entry => entry.stop()))))

@@ -7,7 +7,7 @@ import type { Guard } from './access/guard.js'
 /** Where the build puts the pages. Run from its sources, as tests do, the service takes those of the last build. */
 const built = [new URL('../console/', import.meta.url), new URL('../../dist/console/', import.meta.url)]
   .map(url => fileURLToPath(url))
-  .find(folder => existsSync(join(folder, 'index.html')))
+  .find(folder => existsSync(join(folder, 'assets')))
 
 /** The web console: files that hold no data, and are therefore open to all. */
 export function consolePages(_guard: Guard): Router {

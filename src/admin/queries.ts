@@ -210,10 +210,12 @@ export async function listDeliveries(db: Queryable, state: string | undefined): 
   return rows
 }
 
-/** The findings of the newest primary analysis that has any. */
+/** The findings of the newest primary analysis that has any, without masks and maps, which are large. */
 export async function findFindings(db: Queryable, uid: string): Promise<object | undefined> {
   const { rows } = await db.query<{ findings: object }>(
-    `select findings || jsonb_build_object('revision', revision, 'provider', provider) findings from analysis
+    `select (findings - 'maps') || jsonb_build_object('revision', revision, 'provider', provider,
+              'items', coalesce((select jsonb_agg(item - 'mask') from jsonb_array_elements(findings -> 'items') item), '[]')) findings
+       from analysis
       where study_instance_uid = $1 and arm = 'primary' and findings is not null order by revision desc limit 1`,
     [uid],
   )

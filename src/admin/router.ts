@@ -5,17 +5,21 @@ import { accessOperations } from './operations/access.js'
 import { auditOperations } from './operations/auditTrail.js'
 import type { AdminContext } from './operations/common.js'
 import { configurationOperations } from './operations/configuration.js'
+import { notificationOperations } from './operations/notifications.js'
 import { reportOperations } from './operations/reports.js'
 import { studyOperations } from './operations/studies.js'
+import { viewingOperations } from './operations/viewing.js'
 import { sendProblem } from './problem.js'
 
 /** The admin REST API. Answers hold study UIDs and states, and no patient data but where that is asked for and allowed. */
 export function adminRouter(context: AdminContext): Router {
   const operations: Operation[] = [
     ...studyOperations(context),
+    ...viewingOperations(context),
     ...reportOperations(context),
     ...configurationOperations(context),
     ...accessOperations(context),
+    ...notificationOperations(context),
     ...auditOperations(context),
   ]
   const description = operation({

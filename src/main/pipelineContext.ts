@@ -12,6 +12,7 @@ import { echo } from '../dimse/echo.js'
 import { peerOf } from '../dimse/openAssociation.js'
 import { storeScu } from '../dimse/storeScu.js'
 import { Ingest } from '../ingest/index.js'
+import { Notifier } from '../notifications/send.js'
 import { dicomTransport, type PipelineContext } from '../pipeline/index.js'
 import { type NativeObject, nativeObject } from '../pixels/nativeObject.js'
 import { startPixelPool } from '../pixels/pool.js'
@@ -66,8 +67,16 @@ export async function pipelineContext(settings: Settings, parts: Parts, undo: Un
     softwareVersion: packageVersion,
     pseudonymKey,
     audit,
+    notifier: startNotifier(settings, database, undo),
+    minimumFreeBytes: settings.storage.minimumFreeBytes,
     log,
   }
+}
+
+function startNotifier({ mail, http }: Settings, database: Database, undo: Undo): Notifier {
+  const notifier = new Notifier({ database, mail, publicUrl: http.publicUrl })
+  undo.push(() => notifier.close())
+  return notifier
 }
 
 function endpointClients(

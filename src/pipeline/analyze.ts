@@ -3,6 +3,7 @@ import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { type Analysis, type Progress, ProviderProblem } from '../analysis/provider.js'
 import { addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
 import { textOf } from '../dicom/dicomJson.js'
+import { raiseUrgent } from '../notifications/raise.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { transaction } from '../platform/database.js'
 import type { Route } from '../platform/endpoints.js'
@@ -12,7 +13,7 @@ import type { ProviderSettings } from '../platform/providerSettings.js'
 import { checkBudget } from './budget.js'
 import { callProvider, deadlineOf } from './callProvider.js'
 import { noteOutcome } from './canary.js'
-import type { PipelineContext } from './context.js'
+import { type PipelineContext, urgentPriority } from './context.js'
 import { normalizedStudy } from './normalizedStudy.js'
 import { type AnalysisToRun, putOff, takenOver } from './passOn.js'
 import { followUp } from './priorExamination.js'
@@ -184,7 +185,7 @@ async function conclude(
   study: string,
   revision: number,
   { findings, usage, rejected, undecodable, isCanary, route, log }: Conclusion,
-  { database }: PipelineContext,
+  { database, endpoints }: PipelineContext,
 ): Promise<void> {
   await transaction(database, async tx => {
     const current = await findRevision(tx, study, revision, true)
@@ -203,6 +204,7 @@ async function conclude(
       ],
     )
     if (isCanary) await noteOutcome(tx, route, study, revision, false, log)
+    const urgent = await raiseUrgent(tx, study, revision, findings, endpoints.notifications)
     if (!(route?.reportOn ?? defaultReported).includes(findings.status)) {
       return changeState(tx, study, revision, 'completed', {
         reason: [
@@ -216,8 +218,16 @@ async function conclude(
     await changeState(tx, study, revision, 'reporting', {
       status: findings.status,
       findings: findings.items.length,
+      ...(urgent ? { urgent } : {}),
     })
-    await addJob(tx, 'report', { study, revision }, { key: `report:${study}:${revision}` })
+    // What is urgent goes before all others from here on.
+    const first = urgent ? { priority: urgentPriority } : {}
+    await addJob(
+      tx,
+      'report',
+      { study, revision, ...(urgent ? { urgent } : {}) },
+      { key: `report:${study}:${revision}`, ...first },
+    )
   })
 }
 

@@ -2,6 +2,7 @@ import type { Provider } from '../analysis/provider.js'
 import type { BlobStore } from '../archive/index.js'
 import type { Deliverer } from '../delivery/index.js'
 import type { Ingest } from '../ingest/index.js'
+import type { Notifier } from '../notifications/send.js'
 import type { NativeObject } from '../pixels/nativeObject.js'
 import type { PixelPool } from '../pixels/pool.js'
 import type { Audit } from '../platform/audit.js'
@@ -37,8 +38,14 @@ export interface PipelineContext {
   /** Key of the names that stand for patients and studies outside of the hospital. */
   pseudonymKey: string
   audit: Audit
+  notifier: Notifier
+  /** Below so much free space nothing is taken. */
+  minimumFreeBytes: number
   log: Log
 }
+
+/** Of jobs that go before all others. */
+export const urgentPriority = -10
 
 /** Analyses by one provider run in so many lanes; those of one lane one after another. */
 const analysisLanes = 2

@@ -20,10 +20,10 @@ export { analyzeAgain, cancelStudy, deleteStudy, deliverAgain, type OperationOut
 export { rearmSettling } from './rearmSettling.js'
 export { expectedSource } from './remoteArchive.js'
 export { type RetryOutcome, retryDelivery, retryStudy } from './retry.js'
-export { type ShadowReport, shadowReports } from './shadowReport.js'
+export { type ShadowReport, shadowDisagreements, shadowReports } from './shadowReport.js'
 
 /** The steps of the pipeline as jobs. */
-export function pipelineTasks(context: PipelineContext): Tasks {
+export function pipelineTasks(context: PipelineContext): Omit<Tasks, 'notify' | 'observe'> {
   return {
     settle: payload => settle(payload, context),
     analyze: (payload, job) => analyze(payload, job, context),

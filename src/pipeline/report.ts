@@ -19,14 +19,14 @@ import type { InstanceReference, ResultContext } from '../results/resultContext.
 import { defaultFormat, type ResultFormat } from '../results/resultFormat.js'
 import type { ResultObject } from '../results/resultObject.js'
 import { reportUid } from '../results/structuredReport.js'
-import { deliveryQueue, type PipelineContext } from './context.js'
+import { deliveryQueue, type PipelineContext, urgentPriority } from './context.js'
 import { finishStudy } from './finishStudy.js'
 import { decoderOf } from './normalizedStudy.js'
 import { priorExamination } from './priorExamination.js'
 
 /** Writes the findings as DICOM objects into the archive and queues them for their destinations. */
 export async function report(
-  { study, revision }: JobPayloads['report'],
+  { study, revision, urgent }: JobPayloads['report'],
   job: JobContext,
   context: PipelineContext,
 ): Promise<void> {
@@ -53,7 +53,7 @@ export async function report(
     )
     const refused = outcomes.find(outcome => outcome.outcome === 'refused')
     if (refused) throw new Error(`a result could not be indexed: ${refused.detail}`)
-    await queueDeliveries(tx, study, revision, written)
+    await queueDeliveries(tx, study, revision, written, urgent ? urgentPriority : 0)
     return outcomes.map(outcome => outcome.outcome === 'stored')
   })
   await Promise.all(keys.filter((_, i) => !stored[i]).map(key => blobs.remove(key)))
@@ -195,6 +195,7 @@ async function queueDeliveries(
   study: string,
   revision: number,
   written: readonly Written[],
+  priority: number,
 ): Promise<void> {
   const pairs = written.flatMap(({ objects, destinations }) =>
     objects.flatMap(object => destinations.map(destination => ({ object: object.sopInstanceUid, destination }))),
@@ -211,6 +212,7 @@ async function queueDeliveries(
     [study, revision, pairs.map(pair => pair.object), pairs.map(pair => pair.destination)],
   )
   for (const { id, destination } of rows) {
-    await addJob(tx, 'deliver', { delivery: id }, { key: `deliver:${id}`, queue: deliveryQueue(destination, id) })
+    const options = { key: `deliver:${id}`, queue: deliveryQueue(destination, id), priority }
+    await addJob(tx, 'deliver', { delivery: id }, options)
   }
 }

@@ -35,6 +35,22 @@ export async function shadowReports(db: Queryable, routes: readonly Route[]): Pr
   return reports
 }
 
+/** A study in which a lesion was found by one of both alone. */
+export interface ShadowDisagreement {
+  studyInstanceUid: string
+  onlyDelivered: number
+  onlyShadow: number
+}
+
+/** Studies in which a shadow and what was delivered differ, the latest first. */
+export async function shadowDisagreements(
+  db: Queryable,
+  route: string,
+  provider: string,
+): Promise<ShadowDisagreement[]> {
+  return (await compareRuns(db, await runsOf(db, route, provider))).differing.slice(0, 100)
+}
+
 async function shadowReport(db: Queryable, route: string, provider: string): Promise<ShadowReport> {
   const rows = await runsOf(db, route, provider)
   const { both, onlyDelivered, onlyShadow, relative } = await compareRuns(db, rows)
@@ -108,6 +124,7 @@ async function compareRuns(db: Queryable, runs: readonly ShadowRun[]) {
     ),
   )
   let [both, onlyDelivered, onlyShadow] = [0, 0, 0]
+  const differing: ShadowDisagreement[] = []
   const relative = new Map<string, number[]>()
   for (const run of compared) {
     const { study } = run
@@ -118,9 +135,15 @@ async function compareRuns(db: Queryable, runs: readonly ShadowRun[]) {
     )
     const lesions = (of: Findings) => of.items.filter(item => !isAnatomy(item)).length
     const matched = [...pairs].filter(([item]) => !isAnatomy(item))
+    const alone = {
+      studyInstanceUid: study,
+      onlyDelivered: lesions(delivered) - matched.length,
+      onlyShadow: lesions(findings) - matched.length,
+    }
+    if (alone.onlyDelivered + alone.onlyShadow > 0) differing.push(alone)
     both += matched.length
-    onlyDelivered += lesions(delivered) - matched.length
-    onlyShadow += lesions(findings) - matched.length
+    onlyDelivered += alone.onlyDelivered
+    onlyShadow += alone.onlyShadow
     for (const [ours, theirs] of matched) {
       for (const { quantity, unit, value } of ours.measurements) {
         const other = theirs.measurements.find(m => sameConcept(m.quantity, quantity) && sameConcept(m.unit, unit))
@@ -131,7 +154,7 @@ async function compareRuns(db: Queryable, runs: readonly ShadowRun[]) {
       }
     }
   }
-  return { both, onlyDelivered, onlyShadow, relative }
+  return { both, onlyDelivered, onlyShadow, relative, differing }
 }
 
 /** The images that findings lie on, in one query. */

@@ -1,5 +1,7 @@
 import { isIP, isIPv4 } from 'node:net'
 import { z } from 'zod'
+import { clock, isTimeZone, localTimeZone } from './clock.js'
+import { notificationRule } from './notificationSettings.js'
 import { aeTitle, concept, dimsePeer, name, provider, secret, stowServer } from './providerSettings.js'
 
 const network = z.string().refine(text => {
@@ -117,16 +119,6 @@ const match = z.strictObject({
 })
 export type Match = z.infer<typeof match>
 
-const clock = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'expected a time of day, 20:00')
-
-function isTimeZone(name: string): boolean {
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== ''
-  } catch {
-    return false
-  }
-}
-
 const route = z.strictObject({
   name,
   match: match.prefault({}),
@@ -188,15 +180,14 @@ export const endpointsSchema = z
     providers: z.array(provider).default([]),
     destinations: z.array(destination).default([]),
     routes: z.array(route).optional(),
+    /** Whom to tell of what. */
+    notifications: z.array(notificationRule).default([]),
     /** Hours in which studies of priority `off-peak` are analysed. */
     offPeak: z
       .strictObject({
         from: clock.default('20:00'),
         to: clock.default('06:00'),
-        timeZone: z
-          .string()
-          .refine(isTimeZone, 'expected a time zone, Europe/Berlin')
-          .default(() => Intl.DateTimeFormat().resolvedOptions().timeZone),
+        timeZone: z.string().refine(isTimeZone, 'expected a time zone, Europe/Berlin').default(localTimeZone),
       })
       .prefault({}),
     /** Whether studies are whole is asked of these destinations, by QIDO-RS or C-FIND, in their order. */
@@ -221,7 +212,7 @@ export const endpointsSchema = z
       .prefault({}),
   })
   .superRefine((document, context) => {
-    for (const kind of ['sources', 'providers', 'destinations', 'routes'] as const) {
+    for (const kind of ['sources', 'providers', 'destinations', 'routes', 'notifications'] as const) {
       const seen = new Set<string>()
       for (const [index, entry] of (document[kind] ?? []).entries()) {
         if (seen.has(entry.name)) {

@@ -8,12 +8,15 @@ import type { NodeLiveness } from './nodeLiveness.js'
 export interface JobPayloads {
   settle: { study: string }
   analyze: { study: string; revision: number }
-  report: { study: string; revision: number }
+  report: { study: string; revision: number; urgent?: true }
   deliver: { delivery: number }
   shadow: { study: string; revision: number; provider: string }
   /** The report of a storage commitment (dimse/storageCommitment.ts) to an application entity. */
   reportCommitment: { aeTitle: string; report: object }
   notifyAvailability: { study: string; revision: number; destination: string }
+  notify: { notification: number }
+  /** Looks for what is to be notified of. */
+  observe: Record<string, never>
   purge: Record<string, never>
   watchProviders: Record<string, never>
 }

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
@@ -8,7 +7,7 @@ import type { PhantomOptions } from '../../src/cli/phantom.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
 import { chromiumFlags, hasOhif, serveOhif } from '../fixtures/ohif.js'
 import { multipart, multipartType } from '../fixtures/part10.js'
-import { hasProgram, testWhere } from '../fixtures/peers.js'
+import { hasProgram, pathOf, testWhere } from '../fixtures/peers.js'
 import { phantomFiles } from '../fixtures/phantom.js'
 import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
@@ -50,7 +49,7 @@ beforeAll(async () => {
   await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, multipart(files))
   expect((await followStudy(service.url, study, 60)).state).toBe('completed')
   viewer = await serveOhif(service.url)
-  browser = await chromium.launch({ executablePath: chromiumPath(), args: chromiumFlags })
+  browser = await chromium.launch({ executablePath: pathOf('chromium'), args: chromiumFlags })
   page = await browser.newPage({ viewport: { width: 1400, height: 900 } })
   page.setDefaultTimeout(60_000)
   page.on('pageerror', error => errors.push(String(error)))
@@ -60,10 +59,6 @@ afterAll(async () => {
   viewer?.close()
   await service?.stop()
 })
-
-function chromiumPath(): string {
-  return execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim()
-}
 
 /** Pixels of the picture in the colour of the first segment and of the outlines of a measurement. */
 function coloured(png: Uint8Array): { segment: number; measurement: number } {

@@ -38,8 +38,10 @@ export interface GuardOptions {
   corsOrigins: readonly string[]
 }
 
+/** What the holder of the administrator token is called. */
+export const administratorToken = 'administrator token'
 export const sessionCookie = 'radbridge_session'
-export const csrfHeader = 'x-csrf-token'
+const csrfHeader = 'x-csrf-token'
 
 const everything: ReadonlySet<Permission> = new Set(allPermissions)
 const ofSource: ReadonlySet<Permission> = new Set<Permission>(['images:read', 'instances:write'])
@@ -124,6 +126,10 @@ export class Guard {
     return undefined
   }
 
+  isAdminToken(token: string): boolean {
+    return timingSafeEqual(this.options.admin.digest, tokenDigest(token))
+  }
+
   /** Notes a refusal in the audit trail. */
   refused(req: IncomingMessage, caller: Caller | undefined, detail: Record<string, unknown>): void {
     this.options.audit.note({
@@ -135,7 +141,7 @@ export class Guard {
   }
 
   private async byAuthorization(text: string, address: string | undefined): Promise<Caller | undefined> {
-    const { admin, database } = this.options
+    const { database } = this.options
     const [, scheme = '', value = ''] = /^(\S+) +(\S+)$/.exec(text) ?? []
     const given = tokenDigest(value)
     const kind = scheme.toLowerCase() as 'bearer' | 'basic'
@@ -143,9 +149,9 @@ export class Guard {
     const source = this.sources.find(known => known[kind] && timingSafeEqual(known[kind], given))
     if (source) return { name: source.name, kind: 'source', permissions: ofSource, address, source: source.name }
     if (kind === 'basic') return undefined
-    if (timingSafeEqual(admin.digest, given))
+    if (this.isAdminToken(value))
       return {
-        name: 'administrator token',
+        name: administratorToken,
         kind: 'admin-token',
         role: 'administrator',
         permissions: everything,

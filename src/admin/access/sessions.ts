@@ -6,7 +6,7 @@ import type { Permission, Role } from './permissions.js'
 export interface Session {
   name: string
   role: Role
-  kind: 'account' | 'oidc'
+  kind: 'account' | 'oidc' | 'token'
   csrf: string
 }
 
@@ -16,7 +16,7 @@ const idleMinutes = 30
 /** @returns the value of the cookie; only its digest is kept */
 export async function beginSession(
   db: Queryable,
-  session: { name: string; role: Role; kind: 'account' | 'oidc'; idToken?: string | undefined },
+  session: { name: string; role: Role; kind: Session['kind']; idToken?: string | undefined },
   hours: number,
 ): Promise<{ cookie: string; csrf: string }> {
   const cookie = randomBytes(32).toString('base64url')

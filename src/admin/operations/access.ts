@@ -12,10 +12,17 @@ import {
   minimumPasswordLength,
   signIn,
 } from '../access/accounts.js'
-import { type Caller, readCookie, sessionCookie } from '../access/guard.js'
+import { administratorToken, type Caller, readCookie, sessionCookie } from '../access/guard.js'
 import { OidcProblem } from '../access/oidc.js'
 import { allPermissions, type Permission, roleNames } from '../access/permissions.js'
-import { beginSession, createApiToken, deleteApiToken, endSession, listApiTokens } from '../access/sessions.js'
+import {
+  beginSession,
+  createApiToken,
+  deleteApiToken,
+  endSession,
+  listApiTokens,
+  type Session,
+} from '../access/sessions.js'
 import { type Call, type Operation, operation, time } from '../operation.js'
 import { ApiProblem } from '../problem.js'
 import { type AdminContext, count } from './common.js'
@@ -71,7 +78,7 @@ function sessionOperations(context: AdminContext): Operation[] {
   const tag = 'session'
   const begin = async (
     res: Response,
-    who: { name: string; role: (typeof roleNames)[number]; kind: 'account' | 'oidc'; idToken?: string | undefined },
+    who: { name: string; role: (typeof roleNames)[number]; kind: Session['kind']; idToken?: string | undefined },
     hours = sessionHours,
   ) => {
     const { cookie, csrf } = await beginSession(database, who, hours)
@@ -111,20 +118,31 @@ function sessionOperations(context: AdminContext): Operation[] {
       path: '/session',
       permission: 'open',
       tag,
-      summary: 'Signs in with name and password, and the code of an authenticator where one is set up',
-      body: z.strictObject({
-        name: z.string().max(200),
-        password: z.string().max(200),
-        code: z
-          .string()
-          .regex(/^\d{6}$/, 'expected six digits')
-          .optional(),
-      }),
+      summary:
+        'Signs in with name and password, and the code of an authenticator where one is set up; or with the administrator token',
+      body: z.union([
+        z.strictObject({
+          name: z.string().max(200),
+          password: z.string().max(200),
+          code: z
+            .string()
+            .regex(/^\d{6}$/, 'expected six digits')
+            .optional(),
+        }),
+        z.strictObject({ token: z.string().max(200) }),
+      ]),
       answer: z.object({ name: z.string(), role, csrf: z.string() }),
       problems: { 401: 'wrong name or password', 429: 'too many attempts' },
       async handle({ body, req, res, done }) {
         if (req.headers['sec-fetch-site'] !== undefined && req.headers['sec-fetch-site'] !== 'same-origin')
           throw new ApiProblem(403, 'sign in on the page of the console')
+        if ('token' in body) {
+          const isRight = guard.isAdminToken(body.token)
+          await audit.record(loggedIn(done, administratorToken, isRight ? 'success' : 'failure', 'administrator token'))
+          if (!isRight) throw new ApiProblem(401, 'this is not the administrator token')
+          const who = { name: administratorToken, role: 'administrator', kind: 'token' } as const
+          return { ...who, csrf: await begin(res, who) }
+        }
         const outcome = await signIn(database, body)
         if (outcome.outcome === 'signed-in') {
           await audit.record(loggedIn(done, outcome.name, 'success', 'password'))

@@ -16,6 +16,8 @@ export interface AdminContext extends PipelineContext {
   sessionHours: number
   /** The address that users know, if a proxy stands before the service. */
   publicUrl: string | undefined
+  /** 0: no associations are taken. */
+  dimsePort: number
   /** Requests come encrypted. */
   secure: boolean
 }

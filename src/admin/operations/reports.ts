@@ -4,6 +4,7 @@ import {
   datasetStudy,
   labelledStudies,
   listCanaries,
+  shadowDisagreements,
   shadowReports,
   steerCanary,
 } from '../../pipeline/index.js'
@@ -83,6 +84,15 @@ export function reportOperations(context: AdminContext): Operation[] {
       summary: 'How the service is now and was in the last 24 hours',
       answer: z.looseObject({}),
       handle: () => readDashboard(context),
+    }),
+    operation({
+      method: 'get',
+      path: '/service',
+      permission: 'studies:read',
+      tag,
+      summary: 'How this service is reached',
+      answer: z.object({ version: z.string(), aeTitle: z.string(), dimsePort: count.describe('0: off') }),
+      handle: () => ({ version: context.softwareVersion, aeTitle: context.aeTitle, dimsePort: context.dimsePort }),
     }),
     operation({
       method: 'get',
@@ -203,6 +213,16 @@ export function reportOperations(context: AdminContext): Operation[] {
       summary: 'How shadows compare with what was delivered',
       answer: z.array(z.looseObject({ route: z.string(), provider: z.string() })),
       handle: () => shadowReports(database, context.endpoints.routes),
+    }),
+    operation({
+      method: 'get',
+      path: '/shadows/{route}/{provider}/disagreements',
+      permission: 'reports:read',
+      tag,
+      summary: 'Studies in which a shadow and what was delivered differ in a lesion, the latest first',
+      params: z.object({ route: z.string(), provider: z.string() }),
+      answer: z.array(z.object({ studyInstanceUid: z.string(), onlyDelivered: count, onlyShadow: count })),
+      handle: ({ params }) => shadowDisagreements(database, params.route, params.provider),
     }),
     operation({
       method: 'get',

@@ -18,7 +18,6 @@ import { ApiProblem } from '../problem.js'
 import {
   deliveriesSchema,
   deliveryStates,
-  findFindings,
   findStudy,
   howFar,
   listDeliveries,
@@ -148,22 +147,6 @@ export function studyOperations(context: AdminContext): Operation[] {
         if (!(await findStudy(database, params.uid))) throw noSuchStudy()
         await streamEvents(database, params.uid, req, res)
         return undefined
-      },
-    }),
-    operation({
-      method: 'get',
-      path: '/studies/{uid}/findings',
-      permission: 'images:read',
-      tag,
-      summary: 'What was found in the newest analysis, as Findings document with regions in pixels of the images',
-      params: studyParams,
-      answer: z.looseObject({}),
-      problems: notFound,
-      async handle({ params, done }) {
-        const findings = await findFindings(database, params.uid)
-        if (!findings) throw new ApiProblem(404, 'nothing of this study was analysed')
-        audit.note(done({ event: 'instances-accessed', study: params.uid }))
-        return findings
       },
     }),
     operation({

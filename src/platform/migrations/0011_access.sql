@@ -28,7 +28,7 @@ create table session (
   digest bytea primary key,                      -- SHA-256 of the cookie
   name text not null,
   role text not null,
-  kind text not null check (kind in ('account','oidc')),
+  kind text not null check (kind in ('account','oidc','token')),
   csrf text not null,
   id_token text,                                 -- of OpenID Connect, for signing out there
   created_at timestamptz not null default now(),

@@ -1,0 +1,157 @@
+import { type ReactNode, useState } from 'react'
+import { Button } from 'react-aria-components'
+import { useApi, useEvents } from '../api'
+import { useApp } from '../app'
+import { Badge, Choice, Form, Show, Table, TextInput, Uid } from '../parts'
+import { useWords } from '../text'
+
+export interface StudySummary {
+  studyInstanceUid: string
+  revision: number
+  state: string
+  reason: string | null
+  modalities: string[]
+  instances: number
+  receivedAt: string
+  patient?: {
+    name: string | null
+    id: string | null
+    accessionNumber: string | null
+    studyDate: string | null
+    description: string | null
+  }
+}
+
+const states = [
+  'receiving',
+  'settled',
+  'analyzing',
+  'reporting',
+  'delivering',
+  'completed',
+  'failed',
+  'ignored',
+] as const
+const pageSize = 50
+
+export function StudiesPage({ initialState }: { initialState: string }): ReactNode {
+  const { t } = useWords()
+  const { may } = useApp()
+  const [state, setState] = useState(initialState)
+  const [modality, setModality] = useState('')
+  const [typed, setTyped] = useState('')
+  const [text, setText] = useState('')
+  const [limit, setLimit] = useState(pageSize)
+  const found = useApi<StudySummary[]>('/studies/search', undefined, {
+    limit,
+    ...(state ? { state } : {}),
+    ...(modality ? { modality } : {}),
+    ...(text ? { text } : {}),
+  })
+  useEvents(found.reload)
+  const isFiltered = state !== '' || modality !== '' || text !== ''
+  return (
+    <>
+      <h1>{t('studies')}</h1>
+      <Form onSubmit={() => setText(typed.trim())}>
+        <div className="row end">
+          <TextInput
+            label={t('search')}
+            type="search"
+            value={typed}
+            onChange={setTyped}
+            hint={t(may('images:read') ? 'searchHint' : 'searchHintUid')}
+          />
+          <Choice
+            label={t('state')}
+            value={state}
+            onChange={setState}
+            options={[['', t('all')], ...states.map(name => [name, name] as const)]}
+          />
+          <Choice
+            label={t('modality')}
+            value={modality}
+            onChange={setModality}
+            options={[['', t('all')], ...['CT', 'CR', 'DX', 'MR', 'MG', 'US'].map(name => [name, name] as const)]}
+          />
+          <div className="field">
+            <button type="submit" className="primary">
+              {t('search')}
+            </button>
+          </div>
+        </div>
+      </Form>
+      <Show of={found}>
+        {studies =>
+          studies.length === 0 ? (
+            <p className="soft">{t(isFiltered ? 'noStudies' : 'noStudiesYet')}</p>
+          ) : (
+            <>
+              <List of={studies} />
+              {studies.length === limit && limit < 1000 && (
+                <p>
+                  <Button onPress={() => setLimit(Math.min(1000, limit + 4 * pageSize))}>{t('more')}</Button>
+                </p>
+              )}
+            </>
+          )
+        }
+      </Show>
+    </>
+  )
+}
+
+/** `20261125` as a date of the reader's language. */
+function studyDate(value: string | null, language: string): string {
+  const parts = /^(\d{4})(\d\d)(\d\d)$/.exec(value ?? '')
+  if (!parts) return value ?? ''
+  const date = new Date(Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3])))
+  return date.toLocaleDateString(language === 'de' ? 'de-DE' : 'en-GB', { timeZone: 'UTC', dateStyle: 'medium' })
+}
+
+/** `Doe^Jane` as people write it. */
+const personName = (value: string | null): string => (value ?? '').split('=')[0]!.split('^').filter(Boolean).join(', ')
+
+function List({ of }: { of: StudySummary[] }): ReactNode {
+  const { t, time, number, language } = useWords()
+  const { may } = useApp()
+  const withPatient = may('images:read')
+  const heads = [
+    t('received'),
+    t('state'),
+    ...(withPatient ? [t('patient'), t('date'), t('description')] : [t('study')]),
+    t('modality'),
+    t('images'),
+    t('reason'),
+  ]
+  return (
+    <Table caption={t('studies')} heads={heads}>
+      {of.map(({ studyInstanceUid: uid, state, reason, modalities, instances, receivedAt, revision, patient }) => (
+        <tr key={uid}>
+          <td>
+            <a href={`#/studies/${uid}`}>{time(receivedAt)}</a>
+          </td>
+          <td>
+            <Badge of={state} /> {revision > 1 && <span className="soft small">r{revision}</span>}
+          </td>
+          {withPatient ? (
+            <>
+              <td>
+                {personName(patient?.name ?? null)} <span className="soft small">{patient?.id}</span>
+              </td>
+              <td>{studyDate(patient?.studyDate ?? null, language)}</td>
+              <td>{patient?.description}</td>
+            </>
+          ) : (
+            <td>
+              <Uid of={uid} />
+            </td>
+          )}
+          <td>{modalities.join(', ')}</td>
+          <td>{number(instances)}</td>
+          <td className="small">{reason}</td>
+        </tr>
+      ))}
+    </Table>
+  )
+}

@@ -1,0 +1,242 @@
+import { type ReactNode, useState } from 'react'
+import { Button } from 'react-aria-components'
+import { call, useAction, useApi, useEvents } from '../api'
+import { useApp } from '../app'
+import { applyDocument, type Configuration, type EndpointsDocument, useConfiguration } from '../endpoints'
+import { type Difference, Differences, Notice, Show, Steps, type TestSteps } from '../parts'
+import { useWords } from '../text'
+import type { Key } from '../text.en'
+import { DestinationForm, ProviderForm, SourceForm } from './endpointForms'
+import type { StudySummary } from './studies'
+import { AccountForm } from './users'
+
+const steps = ['wizardAccount', 'wizardSource', 'wizardDestination', 'wizardProvider', 'wizardFinish'] as const
+
+/** From nothing to the first result. Nothing of it is in force before the last step. */
+export function WizardPage(): ReactNode {
+  const { t } = useWords()
+  const configuration = useConfiguration()
+  const [step, setStep] = useState(0)
+  const [document, setDocument] = useState<EndpointsDocument | undefined>()
+  return (
+    <>
+      <h1>{t('wizard')}</h1>
+      <ol className="steps">
+        {steps.map((key, i) => (
+          <li key={key} aria-current={i === step ? 'step' : undefined}>
+            {t(key)}
+          </li>
+        ))}
+      </ol>
+      <Show of={configuration}>
+        {data => (
+          <section className="card">
+            <Step
+              step={step}
+              configuration={data}
+              document={document ?? data.document}
+              onDocument={setDocument}
+              onNext={() => setStep(step + 1)}
+            />
+            <div className="row">
+              {step > 0 && <Button onPress={() => setStep(step - 1)}>{t('back')}</Button>}
+              {step < steps.length - 1 && <Button onPress={() => setStep(step + 1)}>{t('skipStep')}</Button>}
+            </div>
+          </section>
+        )}
+      </Show>
+    </>
+  )
+}
+
+function Step({
+  step,
+  configuration,
+  document,
+  onDocument,
+  onNext,
+}: {
+  step: number
+  configuration: Configuration
+  document: EndpointsDocument
+  onDocument(document: EndpointsDocument): void
+  onNext(): void
+}): ReactNode {
+  const { t } = useWords()
+  const hint = (key: Key) => <p>{t(key)}</p>
+  const next = (change: EndpointsDocument) => {
+    onDocument({ ...document, ...change })
+    onNext()
+  }
+  const chestCt = (primary: string, deliverTo: string[]) => [
+    { name: 'chest-ct', match: { modality: ['CT'] }, analysis: { primary }, results: ['sr', 'seg', 'sc'], deliverTo },
+  ]
+  const provider = document.routes?.[0]?.analysis.primary ?? 'reference'
+  switch (step) {
+    case 0:
+      return (
+        <>
+          {hint('wizardAccountHint')}
+          <FirstAccount onNext={onNext} />
+        </>
+      )
+    case 1:
+      return (
+        <>
+          {hint('wizardSourceHint')}
+          <SourceForm
+            busy={false}
+            label={t('next')}
+            onDone={entry => next({ sources: [...(document.sources ?? []), entry] })}
+          />
+        </>
+      )
+    case 2:
+      return (
+        <>
+          {hint('wizardDestinationHint')}
+          <DestinationForm
+            busy={false}
+            label={t('next')}
+            onDone={entry =>
+              next({
+                destinations: [...(document.destinations ?? []), entry],
+                routes: chestCt(provider, [...(document.routes?.[0]?.deliverTo ?? []), entry.name]),
+              })
+            }
+          />
+        </>
+      )
+    case 3:
+      return (
+        <>
+          {hint('wizardProviderHint')}
+          <ProviderForm
+            busy={false}
+            label={t('next')}
+            onDone={({ name, kind, ...rest }) =>
+              next({
+                providers: [...(document.providers ?? []), { name, kind: String(kind), ...rest }],
+                routes: chestCt(name, document.routes?.[0]?.deliverTo ?? []),
+              })
+            }
+          />
+        </>
+      )
+    default:
+      return <Finish configuration={configuration} document={document} />
+  }
+}
+
+function FirstAccount({ onNext }: { onNext(): void }): ReactNode {
+  const { refresh, session } = useApp()
+  const { busy, problem, run } = useAction()
+  if (session.signIn.accounts) return null
+  return (
+    <>
+      {problem && <Notice kind="bad">{problem}</Notice>}
+      <AccountForm
+        busy={busy}
+        isFirst
+        onDone={account =>
+          run(async () => {
+            await call('POST', '/accounts', { body: account })
+            // From now on everybody has to sign in: the one who made the account is signed in with it.
+            await call('POST', '/session', { body: { name: account.name, password: account.password } })
+            await refresh()
+            onNext()
+          })
+        }
+      />
+    </>
+  )
+}
+
+interface Comparison {
+  version: number
+  changes: Difference[]
+  tests?: TestSteps[]
+}
+
+function Finish({ configuration, document }: { configuration: Configuration; document: EndpointsDocument }): ReactNode {
+  const { t } = useWords()
+  const { busy, problem, run } = useAction()
+  const [compared, setCompared] = useState<Comparison | undefined>()
+  const [applied, setApplied] = useState<number | undefined>()
+  const compare = () =>
+    run(async () => setCompared(await call('PUT', '/configuration?dryRun=true&test=true', { body: document })))
+  const apply = () =>
+    run(async () => setApplied((await applyDocument(document, configuration.version, 'first steps')).version))
+  if (applied !== undefined || (compared && compared.changes.length === 0)) return <FirstStudy />
+  return (
+    <>
+      <p>{t('wizardFinishHint')}</p>
+      {problem && <Notice kind="bad">{problem}</Notice>}
+      {!compared ? (
+        <Button className="primary" isDisabled={busy} onPress={compare}>
+          {t('compare')}
+        </Button>
+      ) : (
+        <>
+          <Differences of={compared.changes} />
+          {compared.tests?.map(test => (
+            <div key={test.name}>
+              <h3>{test.name}</h3>
+              <Steps of={test} />
+            </div>
+          ))}
+          <Button className="primary" isDisabled={busy} onPress={apply}>
+            {t('apply')}
+          </Button>
+        </>
+      )}
+    </>
+  )
+}
+
+function FirstStudy(): ReactNode {
+  const { t } = useWords()
+  const studies = useApi<StudySummary[]>('/studies?limit=1', 2000)
+  const service = useApi<{ aeTitle: string; dimsePort: number }>('/service')
+  useEvents(studies.reload)
+  const { session } = useApp()
+  const { busy, problem, run } = useAction()
+  const [token, setToken] = useState<string | undefined>()
+  const first = studies.data?.[0]
+  const here = new URL('dicom-web', location.href).href
+  return (
+    <>
+      <p>{t('wizardSend')}</p>
+      <pre className="card">
+        {token
+          ? `RADBRIDGE_SEND=${token} npx radbridge send FILES --to ${here} --token env:RADBRIDGE_SEND\n`
+          : `npx radbridge send FILES --to ${here}\n`}
+        {service.data && service.data.dimsePort > 0
+          ? `C-STORE: ${service.data.aeTitle} @ ${location.hostname}:${service.data.dimsePort}\n`
+          : ''}
+        {`STOW-RS: ${here}/studies`}
+      </pre>
+      {session.signIn.needed && !token && (
+        <Button
+          isDisabled={busy}
+          onPress={() =>
+            run(async () => {
+              const body = { name: 'first steps', scopes: ['instances:write'], days: 1 }
+              setToken((await call<{ token: string }>('POST', '/tokens', { body })).token)
+            })
+          }
+        >
+          {t('wizardToken')}
+        </Button>
+      )}
+      {problem && <Notice kind="bad">{problem}</Notice>}
+      {first ? (
+        <Notice kind="good">
+          {t('wizardArrived')} <a href={`#/studies/${first.studyInstanceUid}`}>{t('wizardOpen')}</a>
+        </Notice>
+      ) : (
+        <Notice kind="info">{t('wizardWaiting')}</Notice>
+      )}
+    </>
+  )
+}
