@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import express, { Router } from 'express'
-import type { Guard } from './access/guard.js'
 
 /** Where the build puts the pages. Run from its sources, as tests do, the service takes those of the last build. */
 const built = [new URL('../console/', import.meta.url), new URL('../../dist/console/', import.meta.url)]
@@ -10,7 +9,7 @@ const built = [new URL('../console/', import.meta.url), new URL('../../dist/cons
   .find(folder => existsSync(join(folder, 'assets')))
 
 /** The web console: files that hold no data, and are therefore open to all. */
-export function consolePages(_guard: Guard): Router {
+export function consolePages(): Router {
   const router = Router()
   if (!built) return router
   router.use(

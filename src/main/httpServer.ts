@@ -11,6 +11,7 @@ import type { AdminContext } from '../admin/operations/common.js'
 import { sendProblem } from '../admin/problem.js'
 import { adminRouter } from '../admin/router.js'
 import { securityHeaders } from '../admin/securityHeaders.js'
+import { viewerFolder, viewerPages } from '../admin/viewer.js'
 import { cors, dicomwebRouter, openEventChannels } from '../dicomweb/index.js'
 import { errorContext } from '../platform/log.js'
 import { readTls } from '../platform/secret.js'
@@ -87,10 +88,12 @@ function application(settings: Settings, context: AdminContext, draining: () => 
     sendProblem(res, 429, 'too many requests from this address; try again in a minute')
   const limitTo = (limit: number) =>
     rateLimit({ windowMs: 60_000, limit, standardHeaders: 'draft-8', legacyHeaders: false, handler: tooMany })
+  const viewer = viewerFolder(settings.viewer.directory)
+  if (viewer) app.use('/viewer', viewerPages(viewer, guard))
   app.use(securityHeaders(settings.http.tls !== undefined || settings.http.publicUrl?.startsWith('https:') === true))
   app.post('/api/session', limitTo(signInsPerMinute))
   app.use('/api', limitTo(requestsPerMinute), identify(guard), adminRouter(context))
-  app.use(consolePages(guard))
+  app.use(consolePages())
   app.use((_req: Request, res: Response) => sendProblem(res, 404, 'there is no such resource'))
   app.use((error: Error & { status?: number }, _req: Request, res: Response, _next: NextFunction) => {
     const status = error.status && error.status < 500 ? error.status : 500

@@ -159,6 +159,9 @@ const settingsSchema = z.strictObject({
     })
     .optional()
     .describe('the SMTP server for notifications'),
+  viewer: z
+    .strictObject({ directory: z.string().min(1).optional().describe('of the viewer OHIF, prebuilt') })
+    .prefault({}),
   endpointsFile: z.string().min(1).optional(),
   log: z
     .strictObject({
