@@ -9,6 +9,7 @@ import { BlobStore } from './archive/index.js'
 import { listenForAssociations } from './main/dimseServer.js'
 import { listenForHttp } from './main/httpServer.js'
 import { pipelineContext } from './main/pipelineContext.js'
+import { startTracing } from './main/startTracing.js'
 import type { Undo } from './main/undo.js'
 import { notificationTasks } from './notifications/tasks.js'
 import { type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
@@ -54,6 +55,8 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
     const database = await openOrStartDatabase(settings, log, undo)
     await migrate(database, log)
     await migrateJobs(database, log)
+    const stopTracing = startTracing(settings, database)
+    if (stopTracing) undo.push(stopTracing)
     const blobs = await BlobStore.open(settings.storageDirectory)
     const audit = startAudit(settings, database, log, undo)
     const configuration = await Configuration.open(database, settings.endpointsFile, log)

@@ -1,3 +1,4 @@
+import { SpanKind, trace } from '@opentelemetry/api'
 import type { NextFunction, Request, Response } from 'express'
 import { Gauge, Registry } from 'prom-client'
 import type { BlobStore } from '../archive/index.js'
@@ -59,9 +60,17 @@ export function metricsHandler({ database, blobs }: { database: Database; blobs:
 /** Measures requests by the pattern of their route, so that no UID becomes a label. */
 export function measured(req: Request, res: Response, next: NextFunction): void {
   const end = metrics.requests.startTimer()
+  const span = trace.getTracer('radbridge').startSpan('HTTP request', { kind: SpanKind.SERVER })
   res.once('close', () => {
     const route = req.route ? `${req.baseUrl}${String(req.route.path)}` : 'none'
     end({ route, method: req.method, status: String(res.statusCode) })
+    span.updateName(`${req.method} ${route}`)
+    span.setAttributes({
+      'http.route': route,
+      'http.request.method': req.method,
+      'http.response.status_code': res.statusCode,
+    })
+    span.end()
   })
   next()
 }

@@ -6,6 +6,7 @@ import { type CommitmentReport, requestCommitment } from '../dimse/storageCommit
 import { type Transaction, transaction } from '../platform/database.js'
 import { addJob, type JobContext, type JobPayloads } from '../platform/jobs.js'
 import { metrics } from '../platform/metrics.js'
+import { inStudySpan } from '../platform/tracing.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
 import { finishStudy } from './finishStudy.js'
 
@@ -35,7 +36,16 @@ export async function deliver(
   const { rows } = await database.query<DeliveryRow>(`${selectDeliveries} where id = $1`, [id])
   const delivery = rows[0]
   if (delivery?.state !== 'pending' && delivery?.state !== 'stored') return
-  const tried = delivery.state === 'stored' ? notCommitted(delivery) : await attempt(delivery, context)
+  const tried =
+    delivery.state === 'stored'
+      ? notCommitted(delivery)
+      : await inStudySpan(
+          'deliver',
+          delivery.study,
+          delivery.revision,
+          { 'radbridge.destination': delivery.destination, 'radbridge.attempt': delivery.attempts + 1 },
+          () => attempt(delivery, context),
+        )
   const peer = commitmentPeer(delivery.destination, context)
   const commitmentUid = deriveUid('commitment', id, delivery.attempts + 1)
   const outcome: AttemptOutcome =

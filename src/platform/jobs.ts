@@ -3,6 +3,7 @@ import { Logger, type Runner, run, runMigrations, type WorkerEvents } from 'grap
 import type { Database, Queryable } from './database.js'
 import { errorContext, type Log } from './log.js'
 import type { NodeLiveness } from './nodeLiveness.js'
+import { inStudySpan } from './tracing.js'
 
 /** What the pipeline can be asked to do; the payload of each task. */
 export interface JobPayloads {
@@ -90,7 +91,9 @@ export async function startJobs(
           const jobLog = log.child({ job: name, ...(study ? { study } : {}) })
           const context = { jobId, attempt: attempts, lastAttempt: attempts >= max_attempts, log: jobLog }
           try {
-            await (task as (p: unknown, c: JobContext) => Promise<void>)(payload, context)
+            await traced(name, payload, attempts, () =>
+              (task as (p: unknown, c: JobContext) => Promise<void>)(payload, context),
+            )
           } catch (error) {
             jobLog.warn('job failed, will be tried again', {
               attempt: attempts,
@@ -105,6 +108,12 @@ export async function startJobs(
   })
   runner.promise.catch(error => log.error('the job runner has ended', errorContext(error)))
   return () => runner.stop()
+}
+
+/** Within the trace of the study that a job is for; a delivery puts itself there. */
+function traced(name: string, payload: unknown, attempt: number, work: () => Promise<void>): Promise<void> {
+  const { study, revision } = payload as { study?: string; revision?: number }
+  return study && revision ? inStudySpan(name, study, revision, { 'radbridge.attempt': attempt }, work) : work()
 }
 
 /** Graphile Worker's own lines are noise at info level; what a job does is logged by the job. */

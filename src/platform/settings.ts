@@ -159,6 +159,15 @@ const settingsSchema = z.strictObject({
     })
     .optional()
     .describe('the SMTP server for notifications'),
+  tracing: z
+    .strictObject({
+      url: z
+        .url({ protocol: /^https?$/ })
+        .optional()
+        .describe('of an OpenTelemetry collector, http://collector:4318; without it nothing is traced'),
+      ratio: z.number().min(0).max(1).default(1).describe('of the studies'),
+    })
+    .prefault({}),
   viewer: z
     .strictObject({ directory: z.string().min(1).optional().describe('of the viewer OHIF, prebuilt') })
     .prefault({}),

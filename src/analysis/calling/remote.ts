@@ -5,6 +5,7 @@ import { httpAgent } from '../../platform/httpAgent.js'
 import { parseJsonText } from '../../platform/jsonText.js'
 import { retryAfterSeconds } from '../../platform/retryAfter.js'
 import type { Tls } from '../../platform/secret.js'
+import { inSpan } from '../../platform/tracing.js'
 import { ProviderProblem } from '../provider.js'
 import { RequestFailed } from './askForAll.js'
 import { Gate, GateClosed } from './gate.js'
@@ -93,7 +94,11 @@ export class Remote {
    */
   async call(call: Call): Promise<Answer> {
     try {
-      return await this.gate.run(() => this.send(call), isProvidersFailure, call.signal)
+      const attributes = { 'radbridge.provider': this.settings.name }
+      // With the wait for its turn: that is where the time of a limited provider goes.
+      return await inSpan('provider request', attributes, () =>
+        this.gate.run(() => this.send(call), isProvidersFailure, call.signal),
+      )
     } catch (error) {
       if (error instanceof GateClosed) throw new RequestFailed(error.message, error.retryAfterSeconds, 'not-sent')
       throw error
