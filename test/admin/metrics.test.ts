@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { parse } from 'yaml'
 import { echo } from '../../src/dimse/echo.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { freePort } from '../fixtures/peers.js'
@@ -60,4 +62,19 @@ test('with an administrator token they are the administrator’s', async () => {
   const headers = { Authorization: 'Bearer a-token-of-an-administrator' }
   expect((await http('GET', `${guarded.url}/metrics`, headers)).status).toBe(200)
   await guarded.stop()
+})
+
+test('the dashboard and the alerts of deploy/ ask for metrics and labels that there are', async () => {
+  const { text } = await read()
+  const names = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name))
+  const dashboard = JSON.parse(readFileSync('deploy/monitoring/grafana-dashboard.json', 'utf8'))
+  const alerts = parse(readFileSync('deploy/monitoring/prometheus-alerts.yaml', 'utf8'))
+  const expressions: string[] = [
+    ...dashboard.panels.flatMap(({ targets }: { targets: { expr: string }[] }) => targets.map(({ expr }) => expr)),
+    ...alerts.groups[0].rules.map(({ expr }: { expr: string }) => expr),
+  ]
+  expect(expressions.length).toBeGreaterThan(20)
+  for (const expression of expressions)
+    for (const [, name] of expression.matchAll(/(radbridge_\w+?)(?:_bucket|_count|_sum)?\b/g))
+      expect([expression, names.has(name!) || names.has(`${name}_total`)]).toEqual([expression, true])
 })
