@@ -76,7 +76,7 @@ beforeAll(async () => {
   browser = await chromium.launch({ executablePath: pathOf('chromium'), args: chromiumFlags })
   context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-GB' })
   page = await context.newPage()
-  page.setDefaultTimeout(10_000)
+  page.setDefaultTimeout(20_000)
   page.on('pageerror', error => problems.push(String(error)))
   page.on('console', message => {
     if (message.type() === 'error' && !/status of 4\d\d/.test(message.text())) problems.push(message.text())
@@ -350,9 +350,10 @@ testConsole('the audit trail says who did what, and that it is whole', async () 
 
 testConsole('a user without rights is refused, and does not see patients', async () => {
   await go('users', 'Users')
-  await field('Name').first().fill('night-shift')
-  await page.getByLabel('Role', { exact: true }).selectOption('operator')
-  await field('Password').fill(password)
+  const accounts = page.getByRole('region', { name: 'Accounts', exact: true }).first()
+  await accounts.getByLabel('Name', { exact: true }).fill('night-shift')
+  await accounts.getByLabel('Role', { exact: true }).selectOption('operator')
+  await accounts.getByLabel('Password', { exact: true }).fill(password)
   await button('Add an account').click()
   await page.getByRole('cell', { name: 'night-shift' }).waitFor()
   await accessible('users')

@@ -46,7 +46,7 @@ function Accounts(): ReactNode {
       await refresh()
     })
   return (
-    <section className="card">
+    <section className="card" aria-label={t('accounts')}>
       <h2>{t('accounts')}</h2>
       {problem && <Notice kind="bad">{problem}</Notice>}
       <Show of={accounts}>
@@ -197,7 +197,7 @@ function Tokens(): ReactNode {
       tokens.reload()
     })
   return (
-    <section className="card">
+    <section className="card" aria-label={t('tokens')}>
       <h2>{t('tokens')}</h2>
       {problem && <Notice kind="bad">{problem}</Notice>}
       {made && (
