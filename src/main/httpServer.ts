@@ -63,6 +63,7 @@ function application(settings: Settings, context: AdminContext, draining: () => 
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
+  app.set('trust proxy', settings.http.proxies)
   app.use(measured)
   app.get('/healthz', (_req, res) => void res.json({ status: 'alive' }))
   app.get('/readyz', async (_req, res) => {
@@ -87,7 +88,14 @@ function application(settings: Settings, context: AdminContext, draining: () => 
   const tooMany = (_req: Request, res: Response) =>
     sendProblem(res, 429, 'too many requests from this address; try again in a minute')
   const limitTo = (limit: number) =>
-    rateLimit({ windowMs: 60_000, limit, standardHeaders: 'draft-8', legacyHeaders: false, handler: tooMany })
+    rateLimit({
+      windowMs: 60_000,
+      limit,
+      standardHeaders: 'draft-8',
+      legacyHeaders: false,
+      handler: tooMany,
+      validate: false,
+    })
   const viewer = viewerFolder(settings.viewer.directory)
   if (viewer) app.use('/viewer', viewerPages(viewer, guard))
   app.use(securityHeaders(settings.http.tls !== undefined || settings.http.publicUrl?.startsWith('https:') === true))

@@ -124,7 +124,7 @@ async function destinationsAway(db: Queryable, day: string): Promise<Occurrence[
   return rows.map(({ destination, objects, error }) => ({
     event: 'destination-away',
     key: `destination:${destination}:${day}`,
-    summary: `Destination ${destination} takes nothing, ${objects} object${objects === 1 ? '' : 's'} wait: ${error}`,
+    summary: `Destination ${destination} takes nothing, ${objects} object${objects === 1 ? ' waits' : 's wait'}: ${error}`,
     detail: { destination, objects },
   }))
 }

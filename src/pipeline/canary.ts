@@ -211,6 +211,8 @@ export interface CanaryReport {
   provider: string
   percent: number
   frozen: boolean
+  /** As configured: from so many days after the start on. */
+  ramp: { day: number; percent: number }[]
   startedAt: Date
   decisions: { at: Date; from: number; to: number; reason: string; sample: number | null; failures: number | null }[]
 }
@@ -236,6 +238,7 @@ export async function listCanaries(db: Queryable, routes: readonly Route[]): Pro
       provider: canary.provider,
       percent: shareOf(canary, state),
       frozen: state.frozen,
+      ramp: canary.ramp,
       startedAt: state.startedAt,
       decisions: rows,
     })

@@ -48,6 +48,7 @@ export class Configuration {
   private readonly users: Use[] = []
   private timer: NodeJS.Timeout | undefined
   private polling: Promise<void> = Promise.resolve()
+  private lastProblem: string | undefined
 
   private constructor(
     private readonly database: Database,
@@ -79,9 +80,7 @@ export class Configuration {
   /** Looks for changes by other nodes until the returned function is called. */
   watch(): () => Promise<void> {
     const look = () => {
-      this.polling = this.takeNewest().catch(error =>
-        this.log.warn('the newest configuration is not in force on this node', errorContext(error)),
-      )
+      this.polling = this.takeNewest().catch(error => this.told(error))
       this.timer = setTimeout(() => void this.polling.then(look), pollMilliseconds).unref()
     }
     this.timer = setTimeout(look, pollMilliseconds).unref()
@@ -152,12 +151,23 @@ export class Configuration {
     }
   }
 
+  /** Once for each reason: it is looked once a second. */
+  private told(error: unknown): void {
+    const context = errorContext(error)
+    if (context.error === this.lastProblem) return
+    this.lastProblem = context.error
+    this.log.warn('the newest configuration is not in force on this node', context)
+  }
+
   private async takeNewest(): Promise<void> {
     const { rows } = await this.database.query<{ version: number | null }>(
       'select max(version) as version from configuration',
     )
     const version = rows[0]!.version ?? 0
-    if (version <= this.version) return
+    if (version <= this.version) {
+      this.lastProblem = undefined
+      return
+    }
     const newest = await this.read(version)
     this.use({ version, ...endpointsOf(newest.document) })
     this.log.info('the configuration was changed by another node', { version })

@@ -25,6 +25,13 @@ const settingsSchema = z.strictObject({
         .array(z.union([z.literal('*'), z.url({ protocol: /^https?$/ })]))
         .default([])
         .describe('web pages of these origins, https://viewer.example.org, may use DICOMweb from a browser; * for all'),
+      proxies: z
+        .number()
+        .int()
+        .min(0)
+        .max(10)
+        .default(0)
+        .describe('proxies before the service, whose X-Forwarded-For is believed'),
       publicUrl: z
         .url({ protocol: /^https?$/ })
         .optional()

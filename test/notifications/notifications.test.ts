@@ -76,7 +76,7 @@ notifications:
     email: { to: [radiology@example.org] }
     patient: true
   - name: administrators
-    on: [dead-letter, study-failed, disk]
+    on: [dead-letter, study-failed, disk, provider-away, provider-back, canary-step, destination-away]
     email: { to: [it@example.org] }
     webhook: { url: '${hook}/it' }
 `,
@@ -158,6 +158,28 @@ test('dead letters and failed studies are told once, by mail and webhook', async
   )
   expect(mails.filter(text => text.includes('it@example.org')).length).toBe(2)
 }, 60_000)
+
+test('a provider that went away and came back, a step of a canary, a destination that takes nothing', async () => {
+  await service.query(
+    `insert into provider_health (provider, up, problem, at) values ('lung-ai', true, null, now() - interval '3 minutes'),
+       ('lung-ai', false, 'it answers 503', now() - interval '2 minutes'), ('lung-ai', true, null, now() - interval '1 minute')`,
+  )
+  await service.query(
+    `insert into canary_decision (route, provider, from_percent, to_percent, reason) values ('all', 'next', 30, 10, 'down: 7 % failed')`,
+  )
+  await service.query(
+    `update delivery set state = 'pending', attempts = 4, last_error = 'no answer' where state = 'dead'`,
+  )
+  await observe()
+  const told = () => calls.filter(({ path }) => path === '/it').map(({ body }) => JSON.parse(body).summary as string)
+  for (const words of [
+    'Provider lung-ai is away: it answers 503',
+    'Provider lung-ai is there again',
+    'The share of next on route all went from 30 % to 10 %: down: 7 % failed',
+    'Destination refusing takes nothing, 1 object waits: no answer',
+  ])
+    await until(words, async () => (told().includes(words) ? true : undefined))
+}, 30_000)
 
 test('a test says that it is one, and what is wrong with a rule', async () => {
   const sent = await http('POST', `${service.url}/api/notifications/administrators/test`)

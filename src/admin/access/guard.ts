@@ -84,7 +84,8 @@ export class Guard {
 
   /** @returns undefined: somebody who may do nothing. */
   async callerOf(req: IncomingMessage): Promise<Caller | undefined> {
-    const address = req.socket.remoteAddress
+    // Behind a proxy that is believed, the address it tells.
+    const address = (req as Partial<Request>).ip ?? req.socket.remoteAddress
     const authorization = req.headers.authorization
     if (authorization) return this.byAuthorization(authorization, address)
     const source = this.byCertificate(req)
@@ -135,7 +136,11 @@ export class Guard {
     this.options.audit.note({
       event: 'access-refused',
       outcome: 'failure',
-      actor: { name: caller?.name ?? 'unknown', role: caller?.role, address: req.socket.remoteAddress },
+      actor: {
+        name: caller?.name ?? 'unknown',
+        role: caller?.role,
+        address: caller?.address ?? (req as Partial<Request>).ip ?? req.socket.remoteAddress,
+      },
       detail: { method: req.method, ...detail },
     })
   }

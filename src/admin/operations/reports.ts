@@ -47,6 +47,7 @@ const canary = z.object({
   provider: z.string(),
   percent: z.number(),
   frozen: z.boolean(),
+  ramp: z.array(z.object({ day: count, percent: z.number() })),
   startedAt: time,
   decisions: z.array(
     z.object({

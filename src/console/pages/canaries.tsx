@@ -9,6 +9,7 @@ interface Canary {
   provider: string
   percent: number
   frozen: boolean
+  ramp: { day: number; percent: number }[]
   startedAt: string
   decisions: { at: string; from: number; to: number; reason: string; sample: number | null; failures: number | null }[]
 }
@@ -85,6 +86,12 @@ function One({ canary, reports, reload }: { canary: Canary; reports: Report[]; r
         {canary.frozen && <Badge of={t('frozen')} kind="warn" />}
       </h2>
       <progress value={canary.percent} max={100} aria-label={t('share')} />
+      {canary.ramp.length > 0 && (
+        <p className="small">
+          {t('ramp')}:{' '}
+          {canary.ramp.map(({ day, percent }) => t('day', { day, percent: number(percent, 1) })).join(', ')}
+        </p>
+      )}
       {problem && <Notice kind="bad">{problem}</Notice>}
       <May permission="canaries:control">
         <div className="row end">
