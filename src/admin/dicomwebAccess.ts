@@ -4,9 +4,8 @@ import { allowed, type Caller, type Guard } from './access/guard.js'
 
 /** Who may use DICOMweb: readers need `images:read`, writers `instances:write`. The source's name is left in `res.locals.source`, and who has asked is kept. */
 export function requireDicomwebAccess(guard: Guard, audit: Audit) {
-  return async (req: Request, res: Response, next: NextFunction): Promise<void> => {
-    const caller = await guard.callerOf(req)
-    res.locals.caller = caller
+  return (req: Request, res: Response, next: NextFunction): void => {
+    const caller = res.locals.caller as Caller | undefined
     const reads = ['GET', 'HEAD', 'OPTIONS'].includes(req.method)
     if (!allowed(guard, req, res, reads ? 'images:read' : 'instances:write')) return
     if (caller?.source) res.locals.source = caller.source

@@ -32,26 +32,23 @@ interface CallOptions {
   body?: unknown
   /** Sent as it is. */
   text?: string
-  file?: Blob
   headers?: Record<string, string>
   signal?: AbortSignal
 }
 
 /** @throws Refusal */
 export async function callRaw(method: string, path: string, options: CallOptions = {}): Promise<Response> {
-  const { body, text, file, headers = {}, signal } = options
+  const { body, text, headers = {}, signal } = options
   const response = await fetch(`api${path}`, {
     method,
     headers: {
       ...(csrf ? { 'X-CSRF-Token': csrf } : {}),
       ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
       ...(text === undefined ? {} : { 'Content-Type': 'application/yaml' }),
-      ...(file ? { 'Content-Type': 'application/dicom' } : {}),
       ...headers,
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     ...(text === undefined ? {} : { body: text }),
-    ...(file ? { body: file } : {}),
     ...(signal ? { signal } : {}),
   })
   if (response.ok) return response

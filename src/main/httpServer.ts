@@ -73,6 +73,7 @@ function application(settings: Settings, context: AdminContext, draining: () => 
   app.use(
     '/dicom-web',
     cors(settings.http.corsOrigins),
+    identify(guard),
     requireDicomwebAccess(guard, audit),
     // Parts of the context that change with the configuration are none that DICOMweb uses.
     dicomwebRouter({ ...context, limits: settings.stow, draining }),

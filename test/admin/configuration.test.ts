@@ -136,20 +136,21 @@ test('routes are tried on stored studies and on a file, by a document that is no
   ])
   const all = await http('POST', `${service.url}/api/routes/try`, { 'Content-Type': 'application/json' }, '{}')
   expect(all.json.counts).toEqual([{ route: null, studies: all.json.studies.length }])
-  const file = await http(
-    'POST',
-    `${service.url}/api/routes/try-file`,
-    { 'Content-Type': 'application/dicom' },
-    instance(freshUids()),
-  )
-  expect(file.json).toEqual({ route: null, explanation: [] })
-  const garbage = await http(
-    'POST',
-    `${service.url}/api/routes/try-file`,
-    { 'Content-Type': 'application/dicom' },
-    Buffer.alloc(500),
-  )
-  expect(garbage.status).toBe(422)
+  const ofFile = (bytes: Buffer) =>
+    http(
+      'POST',
+      `${service.url}/api/routes/try`,
+      { 'Content-Type': 'application/json' },
+      JSON.stringify({ document, file: bytes.toString('base64') }),
+    )
+  expect((await ofFile(instance(freshUids()))).json.studies).toEqual([
+    {
+      studyInstanceUid: null,
+      route: null,
+      explanation: [{ route: 'mr', matches: false, reason: expect.stringContaining('modality is') }],
+    },
+  ])
+  expect((await ofFile(Buffer.alloc(500))).status).toBe(422)
 })
 
 test('the endpoints file counts when it has changed; another node follows within seconds', async () => {

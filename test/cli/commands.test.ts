@@ -180,6 +180,7 @@ describe('config', () => {
       'providers',
       'destinations',
       'routes',
+      'notifications',
       'offPeak',
       'completeness',
     ])

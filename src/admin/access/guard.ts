@@ -227,9 +227,21 @@ export function readCookie(req: IncomingMessage, name: string): string | undefin
 /** Leaves who sends a request in `res.locals.caller`; undefined: nobody who is known. */
 export function identify(guard: Guard) {
   return async (req: Request, res: Response, next: NextFunction): Promise<void> => {
-    res.locals.caller = await guard.callerOf(req)
+    try {
+      res.locals.caller = await guard.callerOf(req)
+    } catch {
+      return unavailable(req, res)
+    }
     next()
   }
+}
+
+/** While the database is away nobody can be told from anybody else. A sender keeps what it has, and comes again. */
+function unavailable(req: Request, res: Response): void {
+  res.set({ 'Retry-After': '10', Connection: 'close' })
+  sendProblem(res, 503, 'the database cannot be reached; try again later')
+  req.on('error', () => {})
+  req.resume()
 }
 
 /** What a request needs; answers the one that does not have it. @returns whether it may go on */

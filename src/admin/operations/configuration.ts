@@ -1,4 +1,3 @@
-import { raw } from 'express'
 import { stringify } from 'yaml'
 import { z } from 'zod'
 import { readPart10Header } from '../../dicom/part10.js'
@@ -152,10 +151,15 @@ export function configurationOperations(context: AdminContext): Operation[] {
       permission: 'configuration:read',
       tag,
       summary:
-        'Which route takes a stored study, or each of those of the last days, and why; of the routes in force, or of a document that is not',
+        'Which route takes a stored study, a file, or each of the studies of the last days, and why; of the routes in force, or of a document that is not',
       body: z.strictObject({
         document: z.looseObject({}).optional().describe('endpoints that are tried instead of those in force'),
         study: z.string().max(64).optional(),
+        file: z
+          .base64()
+          .max(3_900_000)
+          .optional()
+          .describe('the beginning of a DICOM file, up to its pixels; nothing of it is kept'),
         days: z.number().int().min(1).max(366).default(30),
         limit: z.number().int().min(1).max(2000).default(500),
       }),
@@ -163,7 +167,7 @@ export function configurationOperations(context: AdminContext): Operation[] {
         counts: z.array(z.object({ route: z.string().nullable(), studies: count })),
         studies: z.array(
           z.object({
-            studyInstanceUid: z.string(),
+            studyInstanceUid: z.string().nullable(),
             route: z.string().nullable(),
             explanation: z.array(z.looseObject({})),
           }),
@@ -173,6 +177,10 @@ export function configurationOperations(context: AdminContext): Operation[] {
       async handle({ body }) {
         const document = body.document
         const { routes } = document ? checked(() => endpointsOf(document)).endpoints : context.endpoints
+        if (body.file) {
+          const judged = judge(routes, traitsOfFile(Buffer.from(body.file, 'base64')))
+          return { counts: [{ route: judged.route, studies: 1 }], studies: [{ studyInstanceUid: null, ...judged }] }
+        }
         const { rows } = body.study
           ? await database.query<{ uid: string }>(
               'select study_instance_uid uid from study where study_instance_uid = $1',
@@ -196,26 +204,6 @@ export function configurationOperations(context: AdminContext): Operation[] {
         const counts = new Map<string | null, number>()
         for (const { route } of studies) counts.set(route, (counts.get(route) ?? 0) + 1)
         return { counts: [...counts].map(([route, n]) => ({ route, studies: n })), studies }
-      },
-    }),
-    operation({
-      method: 'post',
-      path: '/routes/try-file',
-      permission: 'configuration:read',
-      tag,
-      summary: 'Which route a DICOM file would take, and why; nothing of it is kept. Its first 4 MB are enough',
-      query: z.strictObject({ source: z.string().max(64).optional() }),
-      answer: z.object({ route: z.string().nullable(), explanation: z.array(z.looseObject({})) }),
-      problems: { 422: 'it is no DICOM file' },
-      async handle({ req, res, query }) {
-        await new Promise<void>((resolve, reject) =>
-          raw({ limit: '4mb', type: () => true })(req, res, error => (error ? reject(error) : resolve())),
-        )
-        if (!Buffer.isBuffer(req.body)) throw new ApiProblem(400, 'expected a file as application/dicom')
-        const outcome = readPart10Header(req.body, false)
-        if (outcome.outcome !== 'header')
-          throw new ApiProblem(422, outcome.outcome === 'refused' ? outcome.detail : 'its header is not within 4 MB')
-        return judge(context.endpoints.routes, traitsOf(outcome.header.json, query.source))
       },
     }),
   ]
@@ -256,6 +244,13 @@ const flag = z
   .enum(['true', 'false'])
   .default('false')
   .transform(text => text === 'true')
+
+/** @throws ApiProblem if it is none */
+function traitsOfFile(bytes: Buffer): StudyTraits {
+  const outcome = readPart10Header(bytes, false)
+  if (outcome.outcome === 'header') return traitsOf(outcome.header.json)
+  throw new ApiProblem(422, outcome.outcome === 'refused' ? outcome.detail : 'its header is not within what was sent')
+}
 
 interface Judged {
   route: string | null

@@ -226,6 +226,18 @@ interface Tried {
 }
 
 const triedDays = 30
+/** A header is longer than that in no file that was seen. */
+const headerBytes = 2_800_000
+
+async function base64(blob: Blob): Promise<string> {
+  const address = await new Promise<string>((resolve, reject) => {
+    const reader = new FileReader()
+    reader.onload = () => resolve(String(reader.result))
+    reader.onerror = () => reject(reader.error)
+    reader.readAsDataURL(blob)
+  })
+  return address.slice(address.indexOf(',') + 1)
+}
 
 /** Which route would take which study: of those that are stored, or of a file. */
 function Trial({ document, changed }: { document: EndpointsDocument; changed: boolean }): ReactNode {
@@ -236,7 +248,10 @@ function Trial({ document, changed }: { document: EndpointsDocument; changed: bo
   const [study, setStudy] = useState('')
   const routes = JSON.stringify(document.routes)
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was tried holds for the routes it was tried on
-  useEffect(() => setTried(undefined), [routes])
+  useEffect(() => {
+    setTried(undefined)
+    setOfFile(undefined)
+  }, [routes])
   const attempt = (one?: string) =>
     run(async () => {
       setOfFile(undefined)
@@ -247,7 +262,8 @@ function Trial({ document, changed }: { document: EndpointsDocument; changed: bo
     run(async () => {
       if (!file) return
       setTried(undefined)
-      setOfFile(await call<Explained>('POST', '/routes/try-file', { file: file.slice(0, 4_000_000) }))
+      const body = { ...(changed ? { document } : {}), file: await base64(file.slice(0, headerBytes)) }
+      setOfFile((await call<Tried>('POST', '/routes/try', { body })).studies[0])
     })
   return (
     <section className="card">
