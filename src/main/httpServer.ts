@@ -23,6 +23,13 @@ import type { Undo } from './undo.js'
 const requestsPerMinute = 12_000
 const signInsPerMinute = 20
 
+/** What is wrong with a body, by the words of its parser. */
+const unreadable: Readonly<Record<string, string>> = {
+  'entity.parse.failed': 'the body is no JSON',
+  'entity.too.large': 'the body is too long',
+  'charset.unsupported': 'the character set of the body is not UTF-8',
+}
+
 export interface HttpServer {
   /** `http://host:port` */
   url: string
@@ -104,10 +111,13 @@ function application(settings: Settings, context: AdminContext, draining: () => 
   app.use('/api', limitTo(requestsPerMinute), identify(guard), adminRouter(context))
   app.use(consolePages())
   app.use((_req: Request, res: Response) => sendProblem(res, 404, 'there is no such resource'))
-  app.use((error: Error & { status?: number }, _req: Request, res: Response, _next: NextFunction) => {
+  app.use((error: Error & { status?: number; type?: string }, _req: Request, res: Response, _next: NextFunction) => {
     const status = error.status && error.status < 500 ? error.status : 500
     if (status === 500) log.error('a request failed', errorContext(error))
-    const detail = status === 500 ? 'the request failed on our side; the log says why' : 'the request could not be read'
+    const detail =
+      status === 500
+        ? 'the request failed on our side; the log says why'
+        : (unreadable[error.type ?? ''] ?? 'the request could not be read')
     if (res.headersSent) res.destroy()
     else sendProblem(res, status, detail)
   })
