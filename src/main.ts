@@ -8,6 +8,7 @@ import type { AdminContext } from './admin/operations/common.js'
 import { BlobStore } from './archive/index.js'
 import { listenForAssociations } from './main/dimseServer.js'
 import { listenForHttp } from './main/httpServer.js'
+import { openOrStartDatabase } from './main/openOrStartDatabase.js'
 import { pipelineContext } from './main/pipelineContext.js'
 import { startTracing } from './main/startTracing.js'
 import type { Undo } from './main/undo.js'
@@ -16,9 +17,8 @@ import { type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/i
 import { Audit } from './platform/audit.js'
 import { syslogSink } from './platform/auditSyslog.js'
 import { Configuration } from './platform/configuration.js'
-import { type Database, migrate, openDatabase } from './platform/database.js'
+import { type Database, migrate } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
-import { startEmbeddedPostgres } from './platform/embeddedPostgres.js'
 import type { Endpoints } from './platform/endpoints.js'
 import { addJob, type JobName, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
@@ -142,18 +142,6 @@ function refuseOpenAccess({ dimse, http, auth }: Settings, { sources }: Endpoint
     `http.host is ${http.host}, which others can reach, and patient data would be open to them. ` +
       `Configure ${missing.join(' and ')}, or listen on 127.0.0.1.`,
   )
-}
-
-async function openOrStartDatabase(settings: Settings, log: Log, undo: Undo): Promise<Database> {
-  let connection: Parameters<typeof openDatabase>[0] | undefined = settings.database.url
-  if (!connection) {
-    const postgres = await startEmbeddedPostgres(settings.dataDirectory, log)
-    undo.push(() => postgres.stop())
-    connection = postgres.connection
-  }
-  const database = openDatabase(connection, log)
-  undo.push(() => database.end())
-  return database
 }
 
 function startAudit({ audit: { syslog }, dimse }: Settings, database: Database, log: Log, undo: Undo): Audit {

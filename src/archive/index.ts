@@ -1,10 +1,11 @@
 export { type Answer, answersSince, countAnswers, keepAnswer } from './answers.js'
 export { type BlobKey, BlobStore, type IncomingBlob } from './blobStore.js'
+export { type Adopted, adoptFiles, type BrokenRow, brokenRows, unknownFiles } from './checkStore.js'
 export { type IndexOutcome, type InstanceToIndex, indexInstances, replaceInstance } from './indexInstances.js'
 export * from './instances.js'
 export { type QidoQuery, QueryProblem, searchInstances, searchPatients, searchSeries, searchStudies } from './search.js'
 export * from './studies.js'
-export { sweepOrphans } from './sweepOrphans.js'
+export { sweepOrphans, TooManyOrphans } from './sweepOrphans.js'
 export {
   dateTime,
   findWorkitem,

@@ -54,6 +54,14 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
     summary: 'audit verify | audit export               the audit trail of a running service',
     run: async args => (await import('./audit.js')).audit(args),
   },
+  fsck: {
+    summary: 'fsck [--checksums] [--repair]             compares index and stored files, while the service is stopped',
+    run: async args => (await import('./fsck.js')).fsck(args),
+  },
+  reindex: {
+    summary: 'reindex                                   rebuilds a lost index from the stored files',
+    run: async args => (await import('./fsck.js')).reindex(args),
+  },
   conformance: {
     summary: 'conformance                               prints the DICOM conformance statement',
     run: async () => (await import('./conformance.js')).conformance(),

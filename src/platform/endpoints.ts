@@ -182,6 +182,22 @@ export const endpointsSchema = z
     routes: z.array(route).optional(),
     /** Whom to tell of what. */
     notifications: z.array(notificationRule).default([]),
+    /** Which studies are deleted from the archive, nightly; without a rule none is. */
+    retention: z
+      .array(
+        z.strictObject({
+          name,
+          /** After its last instance, and after it was finished. */
+          afterDays: z.number().positive(),
+          states: z
+            .array(z.enum(['completed', 'failed', 'ignored']))
+            .min(1)
+            .default(['completed', 'ignored']),
+          /** Only when every result has been delivered to every destination. */
+          delivered: z.boolean().default(true),
+        }),
+      )
+      .default([]),
     /** Hours in which studies of priority `off-peak` are analysed. */
     offPeak: z
       .strictObject({
@@ -212,7 +228,7 @@ export const endpointsSchema = z
       .prefault({}),
   })
   .superRefine((document, context) => {
-    for (const kind of ['sources', 'providers', 'destinations', 'routes', 'notifications'] as const) {
+    for (const kind of ['sources', 'providers', 'destinations', 'routes', 'notifications', 'retention'] as const) {
       const seen = new Set<string>()
       for (const [index, entry] of (document[kind] ?? []).entries()) {
         if (seen.has(entry.name)) {

@@ -181,6 +181,7 @@ describe('config', () => {
       'destinations',
       'routes',
       'notifications',
+      'retention',
       'offPeak',
       'completeness',
     ])
