@@ -163,12 +163,17 @@ async function startWork(context: PipelineContext, settings: Settings, liveness:
   const workers = workersFor(context.endpoints.providers.length)
   undo.push(await startJobs(database, tasks, liveness, log, workers))
   // Each tick is a job under a key: several nodes do its work once.
-  const tick = (when: string, job: Extract<JobName, 'purge' | 'observe' | 'watchProviders'>, isWanted = () => true) =>
+  const tick = (
+    when: string,
+    job: Extract<JobName, 'purge' | 'scrub' | 'observe' | 'watchProviders'>,
+    isWanted = () => true,
+  ) =>
     schedule(when, () => {
       if (isWanted()) void addJob(database, job, {}, { key: job, maxAttempts: 1 }).catch(() => {})
     })
   const ticks = [
     tick('17 3 * * *', 'purge'),
+    tick('47 1 * * *', 'scrub'),
     tick('* * * * *', 'observe', () => context.endpoints.notifications.length > 0),
     tick('* * * * *', 'watchProviders', () => context.endpoints.providers.some(({ kind }) => kind !== 'reference')),
   ]

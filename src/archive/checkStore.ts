@@ -19,14 +19,22 @@ export interface BrokenRow {
 const rowsAtOnce = 1000
 const filesAtOnce = 16
 
-/** Looks for the file of each row. @param checksums true: all bytes are read and compared with the checksum of when they were stored */
+export interface RowsToCheck {
+  /** All bytes are read and compared with the checksum of when they were stored. */
+  checksums: boolean
+  /** Only SOP Instance UIDs after this one. */
+  after?: string
+  /** Told after each thousand, with the last SOP Instance UID; empty at the end. @returns false: that is enough */
+  onChecked?: (rows: number, reached: string) => Promise<boolean> | boolean
+}
+
+/** Looks for the file of each row. */
 export async function* brokenRows(
   database: Database,
   blobs: BlobStore,
-  checksums: boolean,
-  onChecked: (rows: number) => void = () => {},
+  { checksums, after = '', onChecked = () => true }: RowsToCheck,
 ): AsyncGenerator<BrokenRow> {
-  for (let last = ''; ; ) {
+  for (let last = after; ; ) {
     const { rows } = await database.query<Row>(
       `select sop_instance_uid "sopInstanceUid", study_instance_uid "studyInstanceUid", blob_key "blobKey", byte_length "byteLength", crc32
          from instance where sop_instance_uid > $1 order by sop_instance_uid limit ${rowsAtOnce}`,
@@ -39,9 +47,8 @@ export async function* brokenRows(
         if (problem)
           yield { sopInstanceUid: part[i]!.sopInstanceUid, studyInstanceUid: part[i]!.studyInstanceUid, problem }
     }
-    onChecked(rows.length)
-    if (rows.length < rowsAtOnce) return
-    last = rows.at(-1)!.sopInstanceUid
+    last = rows.length < rowsAtOnce ? '' : rows.at(-1)!.sopInstanceUid
+    if (!(await onChecked(rows.length, last)) || last === '') return
   }
 }
 

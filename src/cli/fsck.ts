@@ -64,12 +64,14 @@ export async function reindex(args: string[]): Promise<number> {
 
 async function tellBrokenRows({ database, blobs }: Opened, checksums: boolean): Promise<number> {
   let [broken, rows] = [0, 0]
-  for await (const { sopInstanceUid, studyInstanceUid, problem } of brokenRows(
-    database,
-    blobs,
+  const onChecked = (count: number) => {
+    rows += count
+    return true
+  }
+  for await (const { sopInstanceUid, studyInstanceUid, problem } of brokenRows(database, blobs, {
     checksums,
-    n => (rows += n),
-  )) {
+    onChecked,
+  })) {
     console.error(`study ${studyInstanceUid}, instance ${sopInstanceUid}: ${problem}`)
     broken++
   }

@@ -5,6 +5,7 @@ import type { PipelineContext } from './context.js'
 import { deliver } from './deliver.js'
 import { purge } from './purge.js'
 import { report } from './report.js'
+import { scrub } from './scrub.js'
 import { settle } from './settle.js'
 import { shadow } from './shadow.js'
 import { watchProviders } from './watchProviders.js'
@@ -33,6 +34,7 @@ export function pipelineTasks(context: PipelineContext): Omit<Tasks, 'notify' | 
     reportCommitment: payload => tellCommitment(payload, context),
     notifyAvailability: payload => tellAvailability(payload, context),
     purge: () => purge(context),
+    scrub: () => scrub(context),
     watchProviders: () => watchProviders(context),
   }
 }

@@ -19,6 +19,7 @@ export interface JobPayloads {
   /** Looks for what is to be notified of. */
   observe: Record<string, never>
   purge: Record<string, never>
+  scrub: Record<string, never>
   watchProviders: Record<string, never>
 }
 export type JobName = keyof JobPayloads

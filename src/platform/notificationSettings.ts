@@ -11,6 +11,7 @@ const notifiedEvents = [
   'provider-back',
   'destination-away',
   'disk',
+  'store-damaged',
   'budget',
   'canary-step',
   'drift',

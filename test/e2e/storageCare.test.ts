@@ -152,6 +152,42 @@ test('fsck finds what is gone, cut, changed or in no row; what is whole comes ba
   expect(await followStudy(service!.url, uids.study)).toMatchObject({ instances: 1 })
 }, 60_000)
 
+test('the nightly scrub finds what has changed on the disk, and tells it', async () => {
+  const { json } = await http('GET', `${service!.url}/api/configuration`)
+  await http(
+    'PUT',
+    `${service!.url}/api/configuration`,
+    { 'Content-Type': 'application/json', 'If-Match': `"${json.version}"` },
+    JSON.stringify({
+      ...json.document,
+      notifications: [{ name: 'it', on: ['store-damaged'], webhook: { url: 'http://127.0.0.1:9' } }],
+    }),
+  )
+  const path = stored()[0]!
+  const kept = readFileSync(path)
+  const flipped = Buffer.from(kept)
+  flipped[flipped.length - 5]! ^= 1
+  writeFileSync(path, flipped)
+  const { default: pg } = await import('pg')
+  const client = new pg.Client({
+    host: join(data, 'postgres-socket'),
+    user: 'radbridge',
+    database: 'radbridge',
+    options: '-c search_path=radbridge',
+  })
+  await client.connect()
+  await client.query(`select graphile_worker.add_job('scrub')`)
+  const told = await until('it is told', async () => {
+    const { rows } = await client.query<{ summary: string }>(
+      `select summary from notification where event = 'store-damaged'`,
+    )
+    return rows[0]
+  })
+  expect(told.summary).toMatch(/^1 of \d+ stored instances are not as they were stored/)
+  await client.end()
+  writeFileSync(path, kept)
+}, 30_000)
+
 test('the nightly sweep does not take the files of a lost index for leftovers', async () => {
   await stop()
   rmSync(join(data, 'postgres'), { recursive: true })
