@@ -1,13 +1,15 @@
 import type { Router } from 'express'
 import { openApi } from './openApi.js'
 import { type Operation, operation, serveOperations } from './operation.js'
-import { accessOperations } from './operations/access.js'
+import { accountOperations } from './operations/accounts.js'
 import { auditOperations } from './operations/auditTrail.js'
 import type { AdminContext } from './operations/common.js'
 import { configurationOperations } from './operations/configuration.js'
 import { notificationOperations } from './operations/notifications.js'
 import { reportOperations } from './operations/reports.js'
+import { sessionOperations } from './operations/session.js'
 import { studyOperations } from './operations/studies.js'
+import { tokenOperations } from './operations/tokens.js'
 import { viewingOperations } from './operations/viewing.js'
 import { sendProblem } from './problem.js'
 
@@ -18,7 +20,9 @@ export function adminRouter(context: AdminContext): Router {
     ...viewingOperations(context),
     ...reportOperations(context),
     ...configurationOperations(context),
-    ...accessOperations(context),
+    ...sessionOperations(context),
+    ...accountOperations(context),
+    ...tokenOperations(context),
     ...notificationOperations(context),
     ...auditOperations(context),
   ]

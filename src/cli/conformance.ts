@@ -230,7 +230,8 @@ Decoded: ${characterSetTerms.join(', ')}. Written: ISO_IR 192.
 
 ## 6 Security
 
-Bearer tokens for senders and administrators, bearer or basic authentication to destinations; without tokens the service listens on loopback only. Logs hold no patient names
+Senders show a bearer token, a name and password, a client certificate, or AE title and address; people sign in by password and one-time code or by OpenID Connect; bearer or basic authentication to destinations. Without any of them the service
+listens on loopback only. HTTP and DIMSE by TLS 1.2 and newer. Audit messages of PS3.15 A.5 by syslog (RFC 5424 over UDP, TCP or TLS) and in a table. Logs hold no patient names
 and no patient identifiers. What is sent to a
 remote provider holds samples, geometry and pseudonyms, no attribute and no UID of the study (docs/providers/). Objects for providers of kind \`dicom\` and for training are
 de-identified by PS3.15 annex E: Basic Profile (113100) with Retain Patient Characteristics (113108) and, if configured, Retain Longitudinal Temporal Information with Modified Dates

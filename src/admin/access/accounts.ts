@@ -1,5 +1,6 @@
 import { hash, verify } from '@node-rs/argon2'
 import { Secret, TOTP } from 'otpauth'
+import { z } from 'zod'
 import type { Database, Queryable } from '../../platform/database.js'
 import type { Role } from './permissions.js'
 
@@ -13,7 +14,11 @@ export interface Account {
   signedInAt: Date | null
 }
 
-export const minimumPasswordLength = 12
+const minimumPasswordLength = 12
+export const passwordSchema = z
+  .string()
+  .min(minimumPasswordLength, `expected a password of at least ${minimumPasswordLength} characters`)
+  .max(200)
 /** Failures in a row after which an account is locked, and for how long. */
 const failuresToLock = 5
 const lockedMinutes = 15

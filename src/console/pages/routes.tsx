@@ -11,7 +11,7 @@ import {
 } from '../endpoints'
 import { Ask, Choice, Form, May, Notice, Show, Table, TextInput, Uid, useFields } from '../parts'
 import { useWords } from '../text'
-import { type Explained, Explanation } from './study'
+import { type Explained, Explanation } from './studyTabs'
 
 export function RoutesPage(): ReactNode {
   const { t } = useWords()

@@ -1,57 +1,16 @@
 import type { Response } from 'express'
 import { z } from 'zod'
 import { transaction } from '../../platform/database.js'
-import {
-  administrators,
-  beginTotp,
-  changeAccount,
-  confirmTotp,
-  createAccount,
-  deleteAccount,
-  listAccounts,
-  minimumPasswordLength,
-  signIn,
-} from '../access/accounts.js'
+import { beginTotp, changeAccount, confirmTotp, listAccounts, passwordSchema, signIn } from '../access/accounts.js'
 import { administratorToken, type Caller, readCookie, sessionCookie } from '../access/guard.js'
 import { OidcProblem } from '../access/oidc.js'
-import { allPermissions, type Permission, roleNames } from '../access/permissions.js'
-import {
-  beginSession,
-  createApiToken,
-  deleteApiToken,
-  endSession,
-  listApiTokens,
-  type Session,
-} from '../access/sessions.js'
-import { type Call, type Operation, operation, time } from '../operation.js'
+import { roleNames } from '../access/permissions.js'
+import { beginSession, endSession, type Session } from '../access/sessions.js'
+import { type Call, type Operation, operation } from '../operation.js'
 import { ApiProblem } from '../problem.js'
-import { type AdminContext, count } from './common.js'
+import type { AdminContext } from './common.js'
 
-const accountName = z.string().regex(/^[\p{L}\p{N}._@-]{1,64}$/u, 'expected up to 64 letters, digits and . _ @ -')
 const role = z.enum(roleNames)
-const password = z
-  .string()
-  .min(minimumPasswordLength, `expected a password of at least ${minimumPasswordLength} characters`)
-  .max(200)
-const account = z.object({
-  name: z.string(),
-  role,
-  disabled: z.boolean(),
-  totp: z.boolean(),
-  locked: z.boolean(),
-  createdAt: time,
-  signedInAt: time.nullable(),
-})
-const scope = z.enum(allPermissions as [Permission, ...Permission[]])
-const apiToken = z.object({
-  id: count,
-  name: z.string(),
-  scopes: z.array(scope),
-  createdBy: z.string(),
-  createdAt: time,
-  expiresAt: time,
-  usedAt: time.nullable(),
-})
 const session = z.object({
   name: z.string().nullable().describe('null: nobody is signed in'),
   kind: z.string().nullable(),
@@ -64,16 +23,11 @@ const session = z.object({
     oidc: z.boolean(),
   }),
 })
-const accountParams = z.object({ name: accountName })
-const noSuchAccount = () => new ApiProblem(404, 'no account bears this name')
-
-export function accessOperations(context: AdminContext): Operation[] {
-  return [...sessionOperations(context), ...accountOperations(context), ...tokenOperations(context)]
-}
 
 type Done = Call<unknown, unknown, unknown>['done']
 
-function sessionOperations(context: AdminContext): Operation[] {
+/** Signing in and out, and what people do with their own account. */
+export function sessionOperations(context: AdminContext): Operation[] {
   const { database, audit, guard, oidc, sessionHours, secure } = context
   const tag = 'session'
   const begin = async (
@@ -223,7 +177,7 @@ function sessionOperations(context: AdminContext): Operation[] {
       permission: 'studies:read',
       tag,
       summary: 'Changes the password of the one who asks; all sessions of the account end',
-      body: z.strictObject({ current: z.string().max(200), password, code: z.string().optional() }),
+      body: z.strictObject({ current: z.string().max(200), password: passwordSchema, code: z.string().optional() }),
       status: 204,
       problems: { 409: 'only accounts have a password' },
       async handle({ body, caller, done }) {
@@ -262,164 +216,6 @@ function sessionOperations(context: AdminContext): Operation[] {
         if (caller.session?.kind !== 'account' || !(await confirmTotp(database, caller.name, body.code)))
           throw new ApiProblem(409, 'the code is wrong; is the clock of the authenticator right?')
         await audit.record(done({ event: 'accounts-changed', detail: { account: caller.name, what: 'authenticator' } }))
-        return ''
-      },
-    }),
-  ]
-}
-
-function accountOperations({ database, audit, guard }: AdminContext): Operation[] {
-  const tag = 'accounts'
-  const permission = 'accounts:manage'
-  /** Somebody has to be left who can manage accounts. */
-  const refuseLast = async (tx: Parameters<typeof administrators>[0], name: string) => {
-    const left = await administrators(tx)
-    if (left.length === 1 && left[0] === name)
-      throw new ApiProblem(409, 'this is the last administrator: make another one first')
-  }
-  return [
-    operation({
-      method: 'get',
-      path: '/accounts',
-      permission,
-      tag,
-      summary: 'Accounts',
-      answer: z.array(account),
-      handle: () => listAccounts(database),
-    }),
-    operation({
-      method: 'post',
-      path: '/accounts',
-      permission,
-      tag,
-      summary: 'Makes an account; the first one has to be an administrator, and from then on everybody has to sign in',
-      body: z.strictObject({ name: accountName, role, password }),
-      status: 201,
-      answer: account,
-      problems: { 409: 'the name is taken, or the first account is no administrator' },
-      async handle({ body, done }) {
-        if (body.password.toLowerCase().includes(body.name.toLowerCase()))
-          throw new ApiProblem(400, 'the body: password: expected one without the name of the account')
-        let told = () => {}
-        const made = await transaction(database, async tx => {
-          if (body.role !== 'administrator' && (await administrators(tx)).length === 0)
-            throw new ApiProblem(409, 'the first account has to be an administrator')
-          const created = await createAccount(tx, body)
-          if (!created) throw new ApiProblem(409, 'an account of this name is there already')
-          told = await audit.recordIn(
-            tx,
-            done({ event: 'accounts-changed', detail: { account: body.name, what: 'made', role: body.role } }),
-          )
-          return created
-        })
-        told()
-        guard.accountsChanged()
-        return made
-      },
-    }),
-    operation({
-      method: 'patch',
-      path: '/accounts/{name}',
-      permission,
-      tag,
-      summary:
-        'Changes role or password, disables, unlocks, or takes an authenticator away; ends the sessions of the account',
-      params: accountParams,
-      body: z.strictObject({
-        role: role.optional(),
-        password: password.optional(),
-        disabled: z.boolean().optional(),
-        totp: z.literal('off').optional(),
-        unlock: z.literal(true).optional(),
-      }),
-      answer: account,
-      problems: { 404: 'no such account', 409: 'the last administrator' },
-      async handle({ params: { name }, body, done }) {
-        let told = () => {}
-        const changed = await transaction(database, async tx => {
-          if (body.disabled || (body.role && body.role !== 'administrator')) await refuseLast(tx, name)
-          const after = await changeAccount(tx, name, body)
-          if (!after) throw noSuchAccount()
-          const { password: _, ...rest } = body
-          const detail = { account: name, what: 'changed', ...rest, ...(body.password ? { newPassword: true } : {}) }
-          told = await audit.recordIn(tx, done({ event: 'accounts-changed', detail }))
-          return after
-        })
-        told()
-        return changed
-      },
-    }),
-    operation({
-      method: 'delete',
-      path: '/accounts/{name}',
-      permission,
-      tag,
-      summary: 'Deletes an account',
-      params: accountParams,
-      status: 204,
-      problems: { 404: 'no such account', 409: 'the last administrator' },
-      async handle({ params: { name }, done }) {
-        let told = () => {}
-        await transaction(database, async tx => {
-          await refuseLast(tx, name)
-          if (!(await deleteAccount(tx, name))) throw noSuchAccount()
-          told = await audit.recordIn(
-            tx,
-            done({ event: 'accounts-changed', detail: { account: name, what: 'deleted' } }),
-          )
-        })
-        told()
-        return ''
-      },
-    }),
-  ]
-}
-
-function tokenOperations({ database, audit }: AdminContext): Operation[] {
-  const tag = 'tokens'
-  const permission = 'accounts:manage'
-  return [
-    operation({
-      method: 'get',
-      path: '/tokens',
-      permission,
-      tag,
-      summary: 'API tokens, without the tokens',
-      answer: z.array(apiToken),
-      handle: () => listApiTokens(database),
-    }),
-    operation({
-      method: 'post',
-      path: '/tokens',
-      permission,
-      tag,
-      summary: 'Makes an API token; it is told this once',
-      body: z.strictObject({
-        name: z.string().min(1).max(64),
-        scopes: z.array(scope).min(1),
-        days: z.number().positive().max(3660).default(365),
-      }),
-      status: 201,
-      answer: apiToken.extend({ token: z.string() }),
-      async handle({ body, caller, done }) {
-        await audit.record(
-          done({ event: 'accounts-changed', detail: { token: body.name, what: 'made', scopes: body.scopes } }),
-        )
-        return createApiToken(database, { ...body, createdBy: caller.name })
-      },
-    }),
-    operation({
-      method: 'delete',
-      path: '/tokens/{id}',
-      permission,
-      tag,
-      summary: 'Takes an API token back',
-      params: z.object({ id: z.coerce.number().int() }),
-      status: 204,
-      problems: { 404: 'no such token' },
-      async handle({ params: { id }, done }) {
-        await audit.record(done({ event: 'accounts-changed', detail: { token: id, what: 'taken back' } }))
-        if (!(await deleteApiToken(database, id))) throw new ApiProblem(404, 'there is no token of this number')
         return ''
       },
     }),
