@@ -117,10 +117,11 @@ export class Remote {
 
   private async send({ method = 'POST', path = '', address, headers, body, signal, unitsOf }: Call) {
     const { baseUrl, apiKey } = this.settings
+    const target = address ? sameOrigin(address, baseUrl) : `${baseUrl}${path}`
     let answer: Awaited<ReturnType<typeof request>>
     let bytes: Buffer
     try {
-      answer = await request(address ? sameOrigin(address, baseUrl) : `${baseUrl}${path}`, {
+      answer = await request(target, {
         method,
         dispatcher: this.agent,
         signal,
