@@ -165,6 +165,8 @@ export const de: Record<Key, string> = {
   destinations: 'Ziele',
   editAsYaml: 'Konfiguration bearbeiten',
   defaultProvider: 'Der eingebaute Referenz-Analysator ist immer da.',
+  noSourcesSignedIn:
+    'Keine Quelle ist konfiguriert: Wer über DICOMweb sendet, braucht einen API-Token mit instances:write; über C-STORE darf es jeder auf diesem Rechner.',
   noSources: 'Keine Quelle ist konfiguriert: Jeder auf diesem Rechner darf senden.',
   tryRoutes: 'Routen ausprobieren',
   tryOnStudies: 'An den Studien der letzten {days} Tage',

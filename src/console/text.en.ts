@@ -163,6 +163,8 @@ export const en = {
   destinations: 'Destinations',
   editAsYaml: 'Edit the configuration',
   defaultProvider: 'The embedded reference analyser is always there.',
+  noSourcesSignedIn:
+    'No source is configured: who sends by DICOMweb needs an API token with instances:write; by C-STORE everybody on this machine may.',
   noSources: 'No source is configured: everybody on this machine may send.',
   tryRoutes: 'Try the routes',
   tryOnStudies: 'On the studies of the last {days} days',

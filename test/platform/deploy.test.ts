@@ -1,8 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 import { parse } from 'yaml'
 import { loadEndpoints } from '../../src/platform/readEndpoints.js'
 import { loadSettings } from '../../src/platform/settings.js'
+import { hasProgram, testWhere } from '../fixtures/peers.js'
 
 test('the example configurations of deploy/ are valid', () => {
   expect(loadEndpoints('deploy/endpoints.example.yaml').routes.map(route => route.name)).toEqual(['chest-ct'])
@@ -20,3 +24,21 @@ test('what deploy/ starts is there, and its variables are known', () => {
   expect(() => loadSettings({ ...ours, RADBRIDGE_ADMIN_TOKEN: 'a token of sixteen' })).not.toThrow()
   expect(readFileSync('deploy/radbridge.service', 'utf8')).toContain('dist/cli/index.js serve --config')
 })
+
+testWhere(hasProgram('systemd-analyze'), 'systemd-analyze is absent')(
+  'the unit is one that systemd understands, and exposes little',
+  () => {
+    // Its program and its user are those of another machine.
+    const unit = readFileSync('deploy/radbridge.service', 'utf8')
+      .replace('/usr/bin/node', '/bin/true')
+      .replace('User=radbridge', 'User=nobody')
+    const file = join(mkdtempSync(join(tmpdir(), 'radbridge-unit-')), 'radbridge.service')
+    writeFileSync(file, unit)
+    expect(execFileSync('systemd-analyze', ['verify', file], { encoding: 'utf8', stdio: 'pipe' })).toBe('')
+    const told = execFileSync('systemd-analyze', ['security', '--offline=true', '--no-pager', file], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    })
+    expect(Number(/exposure level for \S+: ([\d.]+)/.exec(told)![1])).toBeLessThan(2.5)
+  },
+)

@@ -1,6 +1,7 @@
 import { type ReactNode, useState } from 'react'
 import { Button } from 'react-aria-components'
 import { call, useAction } from '../api'
+import { useApp } from '../app'
 import { applyDocument, type Configuration, type EndpointsDocument, useConfiguration } from '../endpoints'
 import { Ask, May, Notice, Show, Steps, Table, type TestSteps } from '../parts'
 import { useWords } from '../text'
@@ -53,7 +54,8 @@ function Entries({
       reload()
     })
   const AddForm = addForms[list]
-  const hint = hints[list]
+  const { session } = useApp()
+  const hint = list === 'sources' && session.signIn.needed ? 'noSourcesSignedIn' : hints[list]
   return (
     <section className="card" aria-label={t(list)}>
       <div className="row spread">
