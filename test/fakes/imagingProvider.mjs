@@ -1,4 +1,4 @@
-// A fake of a remote medical-imaging provider, which misbehaves on demand: node test/fakes/imagingProvider.mjs [PORT], or npm run fake-provider.
+// A fake of a remote medical-imaging provider, which misbehaves on demand: node test/fakes/imagingProvider.mjs [PORT] [HOST], or npm run fake-provider.
 //
 // It answers as docs/providers/ says: POST /medical-imaging/batch and /analyze, POST /chat/completions, POST /v2/models/fake/infer, and their health checks. It finds what it
 // is told to find; it knows nothing of images.
@@ -45,7 +45,7 @@ const server = createServer(async (req, res) => {
   }
 })
 server.keepAliveTimeout = 60_000
-server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
+server.listen(Number(process.argv[2] ?? 0), process.argv[3] ?? '127.0.0.1', () => {
   const url = `http://127.0.0.1:${server.address().port}`
   if (process.send) process.send({ url })
   else console.log(`the fake provider listens at ${url}`)

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 import { parse } from 'yaml'
-import { loadEndpoints } from '../../src/platform/readEndpoints.js'
+import { loadEndpoints, parseEndpoints } from '../../src/platform/readEndpoints.js'
 import { loadSettings } from '../../src/platform/settings.js'
 import { hasProgram, testWhere } from '../fixtures/peers.js'
 
@@ -23,6 +23,17 @@ test('what deploy/ starts is there, and its variables are known', () => {
   const { PACS_TOKEN: _, ...ours } = environment as Record<string, string>
   expect(() => loadSettings({ ...ours, RADBRIDGE_ADMIN_TOKEN: 'a token of sixteen' })).not.toThrow()
   expect(readFileSync('deploy/radbridge.service', 'utf8')).toContain('dist/cli/index.js serve --config')
+})
+
+test('the demonstration has variables that are known, and endpoints that are valid', () => {
+  const demo = parse(readFileSync('deploy/compose.demo.yaml', 'utf8'))
+  const { PACS_TOKEN: _, ORTHANC_PASSWORD: __, ...ours } = demo.services.radbridge.environment as Record<string, string>
+  expect(() => loadSettings(ours)).not.toThrow()
+  const { routes, sources } = parseEndpoints(demo.configs.endpoints.content, 'endpoints.yaml')
+  expect([routes.length, sources.length]).toEqual([2, 1])
+  for (const service of Object.values<{ volumes?: string[] }>(demo.services))
+    for (const volume of service.volumes ?? [])
+      if (volume.startsWith('.')) expect(existsSync(join('deploy', volume.split(':')[0]!))).toBe(true)
 })
 
 testWhere(hasProgram('systemd-analyze'), 'systemd-analyze is absent')(
