@@ -41,7 +41,9 @@ export interface HttpServer {
 export async function listenForHttp(settings: Settings, context: AdminContext, undo: Undo): Promise<HttpServer> {
   let draining = false
   const { guard } = context
-  const app = application(settings, context, () => draining)
+  // Streams of events end only when somebody ends them.
+  const streams = new Set<Response>()
+  const app = application(settings, context, () => draining, streams)
   const { server, scheme } = startServer(settings, app, context, undo)
   // A connection on which nothing moves in either direction is given up, also while an answer is being written.
   server.setTimeout(Math.max(30, settings.stow.idleSeconds * 2) * 1000)
@@ -59,13 +61,19 @@ export async function listenForHttp(settings: Settings, context: AdminContext, u
     url: `${scheme}://${host}:${port}`,
     drain: async () => {
       draining = true
+      for (const stream of streams) stream.end()
       await channels.close()
       await closeServer(server)
     },
   }
 }
 
-function application(settings: Settings, context: AdminContext, draining: () => boolean): Express {
+function application(
+  settings: Settings,
+  context: AdminContext,
+  draining: () => boolean,
+  streams: Set<Response>,
+): Express {
   const { ingest, guard, audit, log } = context
   const app = express()
   app.disable('x-powered-by')
@@ -107,6 +115,13 @@ function application(settings: Settings, context: AdminContext, draining: () => 
   const viewer = viewerFolder(settings.viewer.directory)
   if (viewer) app.use('/viewer', viewerPages(viewer, guard))
   app.use(securityHeaders(settings.http.tls !== undefined || settings.http.publicUrl?.startsWith('https:') === true))
+  app.use('/api', (req, res, next) => {
+    if (req.path.endsWith('/events')) {
+      streams.add(res)
+      res.once('close', () => streams.delete(res))
+    }
+    next()
+  })
   app.post('/api/session', limitTo(signInsPerMinute))
   app.use('/api', limitTo(requestsPerMinute), identify(guard), adminRouter(context))
   app.use(consolePages())

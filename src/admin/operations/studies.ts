@@ -13,6 +13,7 @@ import {
   retryStudy,
 } from '../../pipeline/index.js'
 import type { Database } from '../../platform/database.js'
+import { openStream } from '../eventStream.js'
 import { type Operation, operation } from '../operation.js'
 import { ApiProblem } from '../problem.js'
 import {
@@ -236,26 +237,24 @@ const finalStates = ['completed', 'failed', 'ignored']
 
 /** Server-sent events: each entry of the timeline as it is written, until the study has reached its end. */
 async function streamEvents(database: Database, uid: string, req: Request, res: Response): Promise<void> {
-  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+  const stream = openStream(res)
   let last = Number(req.headers['last-event-id'] ?? 0) || 0
-  let gone = false
   let shown = 'null'
-  res.on('close', () => (gone = true))
-  while (!gone) {
+  while (stream.isOpen()) {
     const { rows } = await database.query<{ id: number; revision: number; kind: string; detail: object; at: Date }>(
       'select id, revision, kind, detail, at from study_event where study_instance_uid = $1 and id > $2 order by id',
       [uid, last],
     )
     for (const { id, ...event } of rows) {
-      res.write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`)
+      stream.say(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`)
       last = id
     }
     const now = await howFar(database, uid)
     const progress = JSON.stringify(now?.progress ?? null)
-    if (progress !== shown && progress !== 'null') res.write(`event: progress\ndata: ${progress}\n\n`)
+    if (progress !== shown && progress !== 'null') stream.say(`event: progress\ndata: ${progress}\n\n`)
     shown = progress
     if (!now || finalStates.includes(now.state)) break
     await new Promise(resolve => setTimeout(resolve, eventPollMilliseconds))
   }
-  res.end()
+  stream.end()
 }

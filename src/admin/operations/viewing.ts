@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { findInstance } from '../../archive/index.js'
 import { type DicomJson, textOf } from '../../dicom/dicomJson.js'
 import { reportTree } from '../../results/reportTree.js'
+import { openStream } from '../eventStream.js'
 import { type Operation, operation } from '../operation.js'
 import { ApiProblem } from '../problem.js'
 import { findFindings } from '../queries.js'
@@ -136,25 +137,23 @@ export function viewingOperations({ database, blobs, audit }: AdminContext): Ope
       summary: 'What happens to any study, as server-sent events from now on, or after Last-Event-ID',
       answer: { mediaType: 'text/event-stream' },
       async handle({ req, res }) {
-        res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+        const stream = openStream(res)
         const newest = await database.query<{ id: number }>('select coalesce(max(id), 0) id from study_event')
         let last = Number(req.headers['last-event-id']) || newest.rows[0]!.id
         let told = Date.now()
-        let gone = false
-        res.on('close', () => (gone = true))
-        res.write(': from now on\n\n')
-        while (!gone) {
+        stream.say(': from now on\n\n')
+        while (stream.isOpen()) {
           const { rows } = await database.query<{ id: number } & Record<string, unknown>>(
             `select id, study_instance_uid "studyInstanceUid", revision, kind, detail, at from study_event where id > $1 order by id limit 500`,
             [last],
           )
           for (const { id, ...event } of rows) {
-            res.write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`)
+            stream.say(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`)
             last = id
           }
           if (rows.length > 0) told = Date.now()
           else if (Date.now() - told > pingMilliseconds) {
-            res.write(': still here\n\n')
+            stream.say(': still here\n\n')
             told = Date.now()
           }
           await sleep(eventPollMilliseconds)
