@@ -139,7 +139,8 @@ export function viewingOperations({ database, blobs, audit }: AdminContext): Ope
       async handle({ req, res }) {
         const stream = openStream(res)
         const newest = await database.query<{ id: number }>('select coalesce(max(id), 0) id from study_event')
-        let last = Number(req.headers['last-event-id']) || newest.rows[0]!.id
+        const since = Number(req.headers['last-event-id'] ?? Number.NaN)
+        let last = Number.isInteger(since) ? since : newest.rows[0]!.id
         let told = Date.now()
         stream.say(': from now on\n\n')
         while (stream.isOpen()) {
