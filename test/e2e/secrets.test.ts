@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { z } from 'zod'
 import type { Log } from '../../src/platform/log.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
@@ -104,6 +105,17 @@ async function ask(
   return answer
 }
 
+interface Described {
+  'x-permission'?: string
+  responses?: Record<string, { content?: Record<string, { schema?: object }> }>
+}
+
+/** Where an answer is not as the OpenAPI document says. */
+function differences(path: string, schema: object, answer: unknown): string[] {
+  const { error } = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]).safeParse(answer)
+  return (error?.issues ?? []).map(issue => `${path} ${issue.path.join('.')}: ${issue.message}`)
+}
+
 function ofPatient(more: Parameters<typeof instance>[0] = {}) {
   return instance({
     ...more,
@@ -167,8 +179,9 @@ test('no secret and nothing of a patient is in a log line, metric, trace, notifi
   await service.query(`select graphile_worker.add_job('watchProviders')`)
 
   const { json: document } = await ask('GET', '/api/openapi.json')
-  const paths = Object.entries<Record<string, { 'x-permission'?: string }>>(document.paths)
+  const paths = Object.entries<Record<string, Described>>(document.paths)
   let asked = 0
+  const notAsDescribed: string[] = []
   for (const [path, { get }] of paths) {
     // Patient data is what those with images:read ask for; events do not end.
     if (!get || get['x-permission'] === 'images:read' || path === '/api/events') continue
@@ -177,10 +190,13 @@ test('no secret and nothing of a patient is in a log line, metric, trace, notifi
       .replace('{version}', '1')
       .replace('{route}', 'all')
       .replace('{provider}', 'reference')
-    await ask('GET', url, bearer)
+    const answer = await ask('GET', url, bearer)
+    const schema = get.responses?.['200']?.content?.['application/json']?.schema
+    if (schema && answer.status === 200) notAsDescribed.push(...differences(path, schema, answer.json))
     asked++
   }
   expect(asked).toBeGreaterThan(20)
+  expect(notAsDescribed).toEqual([])
   await ask('GET', `/api/studies/${failing.study}`, bearer)
   await ask('GET', '/metrics', bearer)
   await ask('GET', '/readyz')

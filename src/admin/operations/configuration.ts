@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { readPart10Header } from '../../dicom/part10.js'
 import { chooseRoute, readTraits, type StudyTraits, traitsOf } from '../../pipeline/index.js'
 import { type Configuration, ConfigurationConflict } from '../../platform/configuration.js'
-import type { Difference } from '../../platform/differences.js'
+import { type Difference, differences } from '../../platform/differences.js'
 import { type Endpoints, endpointsJsonSchema, type Route } from '../../platform/endpoints.js'
 import { EndpointsProblem, endpointsOf, type ReadEndpoints, readEndpoints } from '../../platform/readEndpoints.js'
 import { SettingsError } from '../../platform/settings.js'
@@ -105,7 +105,11 @@ export function configurationOperations(context: AdminContext): Operation[] {
       query: z.strictObject({ format: z.enum(['json', 'yaml']).default('json') }),
       answer: documentSchema.extend({ changes: z.array(difference) }),
       problems: { 404: 'no such version' },
-      handle: async ({ params: { version }, query }) => send(await versionOf(configuration, version), query.format),
+      async handle({ params: { version }, query }) {
+        const found = await versionOf(configuration, version)
+        const before = version > 1 ? (await configuration.read(version - 1)).document : {}
+        return send({ ...found, changes: differences(before, found.document) }, query.format)
+      },
     }),
     operation({
       method: 'post',
