@@ -2,7 +2,7 @@ import { stringify } from 'yaml'
 import { z } from 'zod'
 import { readPart10Header } from '../../dicom/part10.js'
 import { chooseRoute, readTraits, type StudyTraits, traitsOf } from '../../pipeline/index.js'
-import { type Configuration, ConfigurationConflict } from '../../platform/configuration.js'
+import { type Configuration, ConfigurationConflict, type ConfigurationDocument } from '../../platform/configuration.js'
 import { type Difference, differences } from '../../platform/differences.js'
 import { type Endpoints, endpointsJsonSchema, type Route } from '../../platform/endpoints.js'
 import { EndpointsProblem, endpointsOf, type ReadEndpoints, readEndpoints } from '../../platform/readEndpoints.js'
@@ -272,7 +272,7 @@ async function versionOf(configuration: Configuration, version: number) {
   return found
 }
 
-function send(version: Awaited<ReturnType<Configuration['read']>>, format: 'json' | 'yaml'): Reply {
+function send(version: ConfigurationDocument & { changes?: Difference[] }, format: 'json' | 'yaml'): Reply {
   const headers = { ETag: `"${version.version}"` }
   if (format === 'json') return new Reply(200, version, headers)
   const head = `# version ${version.version}, by ${version.author}${version.createdAt ? ` at ${version.createdAt.toISOString()}` : ''}\n`
