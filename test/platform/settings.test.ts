@@ -15,7 +15,7 @@ describe('process settings', () => {
   test('environment over YAML over default', () => {
     const path = file('http:\n  port: 9000\nstudy: { quietSeconds: 5 }\n')
     const settings = loadSettings({ RADBRIDGE_HTTP_PORT: '9001' }, path)
-    expect(settings.http).toEqual({ host: '127.0.0.1', port: 9001, corsOrigins: [] })
+    expect(settings.http).toEqual({ host: '127.0.0.1', port: 9001, proxies: 0, corsOrigins: [] })
     expect(settings.study.quietSeconds).toBe(5)
     expect(settings.dataDirectory).toMatch(/\/data$/)
   })
