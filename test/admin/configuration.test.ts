@@ -76,6 +76,16 @@ routes: [{ name: all, analysis: { primary: reference }, reportOn: [not-applicabl
   rmSync(folder, { recursive: true })
 })
 
+test('who shows nothing may do everything on this machine only: not under another name, and not through a proxy', async () => {
+  const ask = async (headers: Record<string, string>) =>
+    (await http('GET', `${service.url}/api/studies`, headers)).status
+  expect(await ask({})).toBe(200)
+  expect(await ask({ Host: 'localhost:1' })).toBe(200)
+  expect(await ask({ Host: 'rebound.example' })).toBe(401)
+  expect(await ask({ 'X-Forwarded-For': '10.0.0.7' })).toBe(401)
+  expect(await ask({ Via: '1.1 proxy' })).toBe(401)
+})
+
 test('two who change the same version: the second one is told', async () => {
   const version = await current()
   expect((await put('routes: []\nsources: []\n', '', { 'If-Match': `"${version}"` })).status).toBe(200)

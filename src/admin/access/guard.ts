@@ -47,6 +47,8 @@ const everything: ReadonlySet<Permission> = new Set(allPermissions)
 const ofSource: ReadonlySet<Permission> = new Set<Permission>(['images:read', 'instances:write'])
 const safeMethods = ['GET', 'HEAD', 'OPTIONS']
 const rememberedMilliseconds = 2000
+/** What proxies add to a request. */
+const forwarding = ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 'via', 'x-real-ip']
 
 /** How a source is known by HTTP: its bearer token, its name and password, or its certificate. */
 interface Known {
@@ -184,9 +186,10 @@ export class Guard {
     return this.accounts.any
   }
 
-  /** A page of somebody else can have its name lead to this machine, but then the browser says that name. */
+  /** A page of somebody else can have its name lead to this machine, but then the browser says that name; and what a proxy passes on comes from elsewhere. */
   private namesThisMachine(req: IncomingMessage): boolean {
-    if (!this.options.loopback) return true
+    if (!this.options.loopback || this.options.anonymous === true) return true
+    if (forwarding.some(header => req.headers[header] !== undefined)) return false
     const name = (req.headers.host ?? 'localhost').replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
     return name === 'localhost' || name === '::1' || /^127(\.\d+){3}$/.test(name)
   }
