@@ -35,6 +35,7 @@ create table study_revision (
   primary key (study_instance_uid, revision)
 );
 create index on study_revision (state);
+create index on study_revision (finished_at) where finished_at is not null;
 
 create table series (
   series_instance_uid text primary key,
@@ -105,6 +106,7 @@ create table delivery (
 );
 create index on delivery (study_instance_uid);
 create index on delivery (state) where state <> 'delivered';
+create index on delivery (destination, delivered_at) where delivered_at is not null;
 
 -- The timeline of a study. Details hold no patient data.
 create table study_event (
