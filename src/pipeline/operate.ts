@@ -1,4 +1,5 @@
 import { addEvent, changeState, findRevision } from '../archive/index.js'
+import type { AuditEvent } from '../platform/audit.js'
 import { transaction } from '../platform/database.js'
 import { addJob } from '../platform/jobs.js'
 import { deliveryQueue, type PipelineContext } from './context.js'
@@ -69,8 +70,16 @@ export async function cancelStudy(study: string, by: string, context: PipelineCo
   })
 }
 
-/** Deletes a study with its images and results from this archive. What destinations have stays there. */
-export async function deleteStudy(study: string, { database, blobs }: PipelineContext): Promise<OperationOutcome> {
+/**
+ * Deletes a study with its images and results from this archive. What destinations have stays there.
+ * @param event stands in the audit trail exactly if the study is deleted
+ */
+export async function deleteStudy(
+  study: string,
+  event: AuditEvent,
+  { database, blobs, audit }: PipelineContext,
+): Promise<OperationOutcome> {
+  let told = () => {}
   const keys = await transaction(database, async tx => {
     const current = await findRevision(tx, study, undefined, true)
     if (!current) return 'not-found'
@@ -83,9 +92,11 @@ export async function deleteStudy(study: string, { database, blobs }: PipelineCo
     await tx.query('delete from canary_outcome where study_instance_uid = $1', [study])
     await tx.query('delete from announced_instance where study_instance_uid = $1', [study])
     await tx.query('delete from study where study_instance_uid = $1', [study])
+    told = await audit.recordIn(tx, event)
     return rows.map(row => row.key)
   })
   if (typeof keys === 'string') return keys
+  told()
   // A file that stays for a crash in between goes with the next sweep.
   for (let start = 0; start < keys.length; start += 64)
     await Promise.all(keys.slice(start, start + 64).map(key => blobs.remove(key)))

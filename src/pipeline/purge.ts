@@ -52,7 +52,7 @@ const studiesAtOnce = 500
 
 /** Deletes studies that a rule of retention no longer keeps. Whoever deleted them stands in the audit trail: the service, by which rule. */
 async function retire(context: PipelineContext): Promise<void> {
-  const { database, endpoints, audit, log } = context
+  const { database, endpoints, log } = context
   for (const { name, afterDays, states, delivered } of endpoints.retention) {
     let deleted = 0
     for (;;) {
@@ -65,8 +65,13 @@ async function retire(context: PipelineContext): Promise<void> {
         [afterDays * 86_400, states, delivered],
       )
       for (const { study } of rows) {
-        await audit.record({ event: 'study-deleted', actor: { name: 'radbridge' }, study, detail: { retention: name } })
-        if ((await deleteStudy(study, context)) === 'done') deleted++
+        const event = {
+          event: 'study-deleted',
+          actor: { name: 'radbridge' },
+          study,
+          detail: { retention: name },
+        } as const
+        if ((await deleteStudy(study, event, context)) === 'done') deleted++
       }
       if (rows.length < studiesAtOnce) break
     }

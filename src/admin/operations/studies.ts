@@ -127,11 +127,9 @@ export function studyOperations(context: AdminContext): Operation[] {
       status: 204,
       problems: notNow,
       async handle({ params: { uid }, done }) {
-        // First, so that nothing is deleted of which nobody knows by whom.
-        if (!(await findStudy(database, uid))) throw noSuchStudy()
-        await audit.record(done({ event: 'study-deleted', study: uid }))
-        if ((await deleteStudy(uid, context)) === 'not-now')
-          throw new ApiProblem(409, 'work on the study is under way: cancel it first')
+        const outcome = await deleteStudy(uid, done({ event: 'study-deleted', study: uid }), context)
+        if (outcome === 'not-found') throw noSuchStudy()
+        if (outcome === 'not-now') throw new ApiProblem(409, 'work on the study is under way: cancel it first')
         return ''
       },
     }),
