@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { schedule } from 'node-cron'
 import { anyAccount } from './admin/access/accounts.js'
 import { Guard } from './admin/access/guard.js'
@@ -65,8 +66,10 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
     const liveness = await startNodeLiveness(database, log)
     undo.push(() => liveness.stop())
 
-    const context = await pipelineContext(settings, { database, blobs, configuration, audit, log }, undo)
-    await startWork(context, settings, liveness, undo)
+    const parts = { database, blobs, configuration, audit, node: liveness.nodeId, log }
+    const context = await pipelineContext(settings, parts, undo)
+    if (liveness.alone) await startQuietPeriodsAnew(context)
+    if (settings.roles.includes('work')) await startWork(context, liveness, undo)
     const { generated, ...admin } = await adminToken(database, settings.auth.adminToken)
     const { http } = settings
     const guard = new Guard({
@@ -89,7 +92,7 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
       secure: http.tls !== undefined || http.publicUrl?.startsWith('https:') === true,
     })
     const server = await listenForHttp(settings, adminContext, undo)
-    const scp = await listenForAssociations(settings, context, undo)
+    const scp = settings.roles.includes('receive') ? await listenForAssociations(settings, context, undo) : undefined
     undo.push(configuration.watch())
     const radbridge = { name: 'radbridge' }
     await audit.record({ event: 'application-start', actor: radbridge, detail: { version: packageVersion } })
@@ -99,6 +102,7 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
       dicomweb: `${server.url}/dicom-web`,
       ...(scp ? { dimse: `${settings.dimse.aeTitle} on port ${scp.port}` } : {}),
       data: settings.dataDirectory,
+      roles: settings.roles,
       configuration: configuration.version,
       routes: context.endpoints.routes.map(route => route.name),
     })
@@ -106,6 +110,8 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
       url: server.url,
       ...(generated ? { generatedAdminToken: generated } : {}),
       async stop() {
+        server.leave()
+        await sleep(settings.http.drainSeconds * 1000)
         log.info('stopping: finishing the requests and jobs in hand')
         await Promise.all([server.drain(), scp?.stop()])
         audit.note({ event: 'application-stop', actor: radbridge })
@@ -153,27 +159,33 @@ function startAudit({ audit: { syslog }, dimse }: Settings, database: Database, 
 /** Analyses of a provider take two workers at most: so many providers that do not answer leave the others of the pipeline theirs. */
 const workersFor = (providers: number) => 8 + 2 * Math.max(4, providers)
 
-async function startWork(context: PipelineContext, settings: Settings, liveness: NodeLiveness, undo: Undo) {
+async function startQuietPeriodsAnew({ database, quietSeconds, log }: PipelineContext): Promise<void> {
+  const studies = await rearmSettling(database, quietSeconds)
+  if (studies > 0) log.info('quiet periods start anew after the restart', { studies })
+}
+
+async function startWork(context: PipelineContext, liveness: NodeLiveness, undo: Undo) {
   const { database, log } = context
-  if (liveness.alone) {
-    const studies = await rearmSettling(database, settings.study.quietSeconds)
-    if (studies > 0) log.info('quiet periods start anew after the restart', { studies })
-  }
   const tasks = { ...pipelineTasks(context), ...notificationTasks(context) }
   const workers = workersFor(context.endpoints.providers.length)
   undo.push(await startJobs(database, tasks, liveness, log, workers))
   // Each tick is a job under a key: several nodes do its work once.
   const tick = (
     when: string,
-    job: Extract<JobName, 'purge' | 'scrub' | 'observe' | 'watchProviders'>,
+    job: Extract<JobName, 'purge' | 'scrub' | 'observe' | 'watchProviders' | 'watchJobs'>,
     isWanted = () => true,
   ) =>
-    schedule(when, () => {
-      if (isWanted()) void addJob(database, job, {}, { key: job, maxAttempts: 1 }).catch(() => {})
-    })
+    schedule(
+      when,
+      () => {
+        if (isWanted()) void addJob(database, job, {}, { key: job, maxAttempts: 1 }).catch(() => {})
+      },
+      { suppressMissedWarning: true }, // a minute that was missed comes again
+    )
   const ticks = [
     tick('17 3 * * *', 'purge'),
     tick('47 1 * * *', 'scrub'),
+    tick('* * * * *', 'watchJobs'),
     tick('* * * * *', 'observe', () => context.endpoints.notifications.length > 0),
     tick('* * * * *', 'watchProviders', () => context.endpoints.providers.some(({ kind }) => kind !== 'reference')),
   ]

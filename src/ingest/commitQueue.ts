@@ -7,7 +7,7 @@ import {
   replaceInstance,
 } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
-import { type Database, transaction } from '../platform/database.js'
+import { type Database, isUnreachable, transaction } from '../platform/database.js'
 import { errorContext, type Log } from '../platform/log.js'
 import type { ReceivedInstance } from './receiveInstance.js'
 import { sameDataSet } from './sameDataSet.js'
@@ -130,11 +130,4 @@ export class CommitQueue {
     await blobs.remove(old)
     return { outcome: 'stored', replaced: true }
   }
-}
-
-/** Connection failures of pg and PostgreSQL's own classes 08 (connection), 57 (shutdown) and 53 (resources). */
-function isUnreachable(error: unknown): boolean {
-  const { code, message } = error as NodeJS.ErrnoException
-  if (code && /^(ECONN|ENOENT|EPIPE|ETIMEDOUT|08|57|53)/.test(code)) return true
-  return /terminated|timeout exceeded when trying to connect|not queryable/i.test(message ?? '')
 }

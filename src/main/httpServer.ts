@@ -13,6 +13,7 @@ import { adminRouter } from '../admin/router.js'
 import { securityHeaders } from '../admin/securityHeaders.js'
 import { viewerFolder, viewerPages } from '../admin/viewer.js'
 import { cors, dicomwebRouter, openEventChannels } from '../dicomweb/index.js'
+import { isUnreachable } from '../platform/database.js'
 import { errorContext } from '../platform/log.js'
 import { readTls } from '../platform/secret.js'
 import { type Settings, SettingsError } from '../platform/settings.js'
@@ -30,20 +31,28 @@ const unreadable: Readonly<Record<string, string>> = {
   'charset.unsupported': 'the character set of the body is not UTF-8',
 }
 
+const failures: Readonly<Record<number, string>> = {
+  500: 'the request failed on our side; the log says why',
+  503: 'the database cannot be reached; try again in a moment',
+}
+
 export interface HttpServer {
   /** `http://host:port` */
   url: string
+  /** Says by /readyz that it will stop, and goes on working. */
+  leave(): void
   /** Takes no more requests, and finishes those in hand. */
   drain(): Promise<void>
 }
 
 /** Listens for HTTP: DICOMweb, the admin API, the console, metrics and health. */
 export async function listenForHttp(settings: Settings, context: AdminContext, undo: Undo): Promise<HttpServer> {
-  let draining = false
+  let [leaving, draining] = [false, false]
   const { guard } = context
   // Streams of events end only when somebody ends them.
   const streams = new Set<Response>()
-  const app = application(settings, context, () => draining, streams)
+  const phase = { leaving: () => leaving, draining: () => draining }
+  const app = application(settings, context, phase, streams)
   const { server, scheme } = startServer(settings, app, context, undo)
   // A connection on which nothing moves in either direction is given up, also while an answer is being written.
   server.setTimeout(Math.max(30, settings.stow.idleSeconds * 2) * 1000)
@@ -59,6 +68,9 @@ export async function listenForHttp(settings: Settings, context: AdminContext, u
   const host = settings.http.host.includes(':') ? `[${settings.http.host}]` : settings.http.host
   return {
     url: `${scheme}://${host}:${port}`,
+    leave: () => {
+      leaving = true
+    },
     drain: async () => {
       draining = true
       for (const stream of streams) stream.end()
@@ -71,7 +83,7 @@ export async function listenForHttp(settings: Settings, context: AdminContext, u
 function application(
   settings: Settings,
   context: AdminContext,
-  draining: () => boolean,
+  { leaving, draining }: { leaving(): boolean; draining(): boolean },
   streams: Set<Response>,
 ): Express {
   const { ingest, guard, audit, log } = context
@@ -80,19 +92,26 @@ function application(
   app.disable('etag')
   app.set('trust proxy', settings.http.proxies)
   app.use(measured)
+  app.use((_req, res, next) => {
+    if (leaving()) res.set('Connection', 'close') // the next request of this client goes to another node
+    next()
+  })
   app.get('/healthz', (_req, res) => void res.json({ status: 'alive' }))
   app.get('/readyz', async (_req, res) => {
-    const problem = draining() ? 'the service is stopping' : await ingest.unavailableBecause()
+    const problem = leaving() ? 'the service is stopping' : await ingest.unavailableBecause()
     res.status(problem ? 503 : 200).json(problem ? { status: 'not ready', reason: problem } : { status: 'ready' })
   })
-  app.use(
-    '/dicom-web',
-    cors(settings.http.corsOrigins),
-    identify(guard),
-    requireDicomwebAccess(guard, audit),
-    // Parts of the context that change with the configuration are none that DICOMweb uses.
-    dicomwebRouter({ ...context, limits: settings.stow, draining }),
-  )
+  const isAdmin = settings.roles.includes('admin')
+  // The viewer and the console show what DICOMweb gives.
+  if (isAdmin || settings.roles.includes('receive'))
+    app.use(
+      '/dicom-web',
+      cors(settings.http.corsOrigins),
+      identify(guard),
+      requireDicomwebAccess(guard, audit),
+      // Parts of the context that change with the configuration are none that DICOMweb uses.
+      dicomwebRouter({ ...context, limits: settings.stow, draining }),
+    )
   app.get(
     '/metrics',
     identify(guard),
@@ -101,6 +120,22 @@ function application(
     },
     metricsHandler(context),
   )
+  if (isAdmin) serveAdministration(app, settings, context, streams)
+  app.use((_req: Request, res: Response) => sendProblem(res, 404, 'there is no such resource'))
+  app.use((error: Error & { status?: number; type?: string }, _req: Request, res: Response, _next: NextFunction) => {
+    const status = error.status && error.status < 500 ? error.status : isUnreachable(error) ? 503 : 500
+    if (status >= 500) log.error('a request failed', errorContext(error))
+    if (status === 503) res.set('Retry-After', '5')
+    const detail = failures[status] ?? unreadable[error.type ?? ''] ?? 'the request could not be read'
+    if (res.headersSent) res.destroy()
+    else sendProblem(res, status, detail)
+  })
+  return app
+}
+
+/** The REST API, the console and the viewer. */
+function serveAdministration(app: Express, settings: Settings, context: AdminContext, streams: Set<Response>): void {
+  const { guard } = context
   const tooMany = (_req: Request, res: Response) =>
     sendProblem(res, 429, 'too many requests from this address; try again in a minute')
   const limitTo = (limit: number) =>
@@ -125,18 +160,6 @@ function application(
   app.post('/api/session', limitTo(signInsPerMinute))
   app.use('/api', limitTo(requestsPerMinute), identify(guard), adminRouter(context))
   app.use(consolePages())
-  app.use((_req: Request, res: Response) => sendProblem(res, 404, 'there is no such resource'))
-  app.use((error: Error & { status?: number; type?: string }, _req: Request, res: Response, _next: NextFunction) => {
-    const status = error.status && error.status < 500 ? error.status : 500
-    if (status === 500) log.error('a request failed', errorContext(error))
-    const detail =
-      status === 500
-        ? 'the request failed on our side; the log says why'
-        : (unreadable[error.type ?? ''] ?? 'the request could not be read')
-    if (res.headersSent) res.destroy()
-    else sendProblem(res, status, detail)
-  })
-  return app
 }
 
 function startServer(

@@ -32,6 +32,8 @@ interface Parts {
   blobs: BlobStore
   configuration: Configuration
   audit: Audit
+  /** Number of this node. */
+  node: number
   log: Log
 }
 
@@ -81,7 +83,7 @@ function startNotifier({ mail, http }: Settings, database: Database, undo: Undo)
 
 function endpointClients(
   settings: Settings,
-  { database, blobs }: Parts,
+  { database, blobs, node }: Parts,
   pseudonymKey: string,
   decode: (path: string) => Promise<NativeObject>,
   undo: Undo,
@@ -97,7 +99,7 @@ function endpointClients(
       const client = entry.stow ? new StowClient(entry.stow) : scuOf(entry.dimse!)
       return dicomProvider({ ...entry, pseudonymKey }, dicomTransport(entry, client, { database, blobs }))
     }
-    return createHttpProvider(entry, { database, ...preparation, pseudonymKey })
+    return createHttpProvider(entry, { database, node, ...preparation, pseudonymKey })
   }
   const clients = new EndpointClients({
     embedded: reference,

@@ -232,12 +232,12 @@ async function conclude(
 }
 
 /** The analysis failed for good: the study ends so, after a report of it if the route wants one. */
-async function failed(
+export async function failed(
   study: string,
   revision: number,
   { route: name, provider }: { route: string; provider: string },
   reason: string,
-  { database, endpoints }: PipelineContext,
+  { database, endpoints }: Pick<PipelineContext, 'database' | 'endpoints'>,
 ): Promise<void> {
   const reported = endpoints.routes.find(entry => entry.name === name)?.reportOn.includes('failed')
   const findings: Findings = {

@@ -63,6 +63,16 @@ export async function deliver(
   if (outcome.outcome === 'stored') await askForCommitment(delivery, outcome.commitmentUid, peer!, context)
 }
 
+/** No attempt of the job came to an end: the delivery is a dead letter. */
+export async function giveUpDelivery(id: number, reason: string, context: PipelineContext): Promise<void> {
+  await transaction(context.database, async tx => {
+    const { rows } = await tx.query<DeliveryRow>(`${selectDeliveries} where id = $1`, [id])
+    const delivery = rows[0]
+    if (delivery?.state !== 'pending' && delivery?.state !== 'stored') return
+    await conclude(tx, delivery, { outcome: 'refused', detail: reason }, context)
+  })
+}
+
 /** Writes down what came of an attempt, and what follows. */
 async function conclude(
   tx: Transaction,

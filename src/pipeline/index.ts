@@ -3,6 +3,7 @@ import { analyze } from './analyze.js'
 import { tellAvailability, tellCommitment } from './associationServices.js'
 import type { PipelineContext } from './context.js'
 import { deliver } from './deliver.js'
+import { endWhatWasGivenUp } from './givenUp.js'
 import { purge } from './purge.js'
 import { report } from './report.js'
 import { scrub } from './scrub.js'
@@ -35,6 +36,7 @@ export function pipelineTasks(context: PipelineContext): Omit<Tasks, 'notify' | 
     notifyAvailability: payload => tellAvailability(payload, context),
     purge: () => purge(context),
     scrub: () => scrub(context),
+    watchJobs: () => endWhatWasGivenUp(context),
     watchProviders: () => watchProviders(context),
   }
 }

@@ -8,8 +8,8 @@ const announcementsKeptDays = 30
 const workitemsKeptDays = 30
 
 /**
- * Removes what the queue leaves behind (names of queues without jobs, jobs that were given up for good), and files that no
- * instance refers to.
+ * Removes what the queue leaves behind (names of queues without jobs, deaths of jobs that are done), and files that no instance
+ * refers to.
  */
 export async function purge(context: PipelineContext): Promise<void> {
   const { database } = context
@@ -27,12 +27,15 @@ export async function purge(context: PipelineContext): Promise<void> {
   await database.query(
     `delete from workitem_subscription s where uid <> '' and not exists (select from workitem w where w.uid = s.uid)`,
   )
+  await database.query(
+    'delete from job_death d where not exists (select from graphile_worker.jobs j where j.id = d.job_id)',
+  )
   await sweep(context)
   await retire(context)
   const utilities = await makeWorkerUtils({ pgPool: database })
   try {
     // Not GC_TASK_IDENTIFIERS: workers know tasks by the number of their row, and would never see a job of a task that was made anew.
-    await utilities.cleanup({ tasks: ['GC_JOB_QUEUES', 'DELETE_PERMAFAILED_JOBS'] })
+    await utilities.cleanup({ tasks: ['GC_JOB_QUEUES'] })
   } finally {
     await utilities.release()
   }

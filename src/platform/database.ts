@@ -46,6 +46,14 @@ export async function transaction<T>(database: Database, work: (tx: Transaction)
   }
 }
 
+/** Whether an error says that the database cannot be reached, or cannot work now. */
+export function isUnreachable(error: unknown): boolean {
+  // Connection failures of pg, and PostgreSQL's own classes 08 (connection), 57 (shutdown) and 53 (resources).
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code && /^(ECONN|ENOENT|EPIPE|ETIMEDOUT|08|57|53)/.test(code)) return true
+  return /terminated|timeout exceeded when trying to connect|not queryable/i.test(message ?? '')
+}
+
 const migrationFolder = fileURLToPath(new URL('./migrations/', import.meta.url))
 
 /** Brings the schema up to date: each SQL file of migrations/ once, in the order of their names, in one transaction each. */

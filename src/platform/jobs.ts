@@ -21,6 +21,8 @@ export interface JobPayloads {
   purge: Record<string, never>
   scrub: Record<string, never>
   watchProviders: Record<string, never>
+  /** Ends what jobs were about that the queue has given up. */
+  watchJobs: Record<string, never>
 }
 export type JobName = keyof JobPayloads
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database, Transaction } from './database.js'
+import { freeDeadNodes, lockClass } from './deadNodes.js'
 import { errorContext, type Log } from './log.js'
 
-const lockClass = `hashtext('radbridge.node')`
 const sweepMilliseconds = 2000
 
 export interface NodeLiveness {
@@ -14,7 +14,7 @@ export interface NodeLiveness {
 }
 
 /**
- * Says "this node lives" by a PostgreSQL session advisory lock, held for the node's lifetime, and frees the jobs of nodes
+ * Says "this node lives" by a PostgreSQL session advisory lock, held for the node's lifetime, and frees what nodes had in hand
  * whose lock can be taken, that is, which are dead: at once at start, then every two seconds.
  */
 export async function startNodeLiveness(database: Database, log: Log): Promise<NodeLiveness> {
@@ -24,7 +24,7 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
   await session.query(`select pg_advisory_lock(${lockClass}, $1)`, [nodeId])
   const workerIds = new Set<string>()
   let stopped = false
-  await freeJobsOfDeadNodes(session, nodeId, log)
+  await freeDeadNodes(session, nodeId, log)
   const peers = await session.query('select 1 from node where id <> $1', [nodeId])
 
   const watch = (async () => {
@@ -32,7 +32,7 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
       await sleep(sweepMilliseconds, undefined, { ref: false })
       if (stopped) return
       try {
-        await freeJobsOfDeadNodes(session, nodeId, log)
+        await freeDeadNodes(session, nodeId, log)
       } catch (error) {
         if (stopped) return
         log.warn('node liveness: the database session was lost, opening another', errorContext(error))
@@ -84,27 +84,5 @@ async function reopen(
       if (stopped()) throw error
       await sleep(500)
     }
-  }
-}
-
-/** A worker that no node has registered is taken for dead after ten seconds: a node registers its own within milliseconds. */
-async function freeJobsOfDeadNodes(session: Transaction, ownId: number, log: Log): Promise<void> {
-  const { rows } = await session.query<{ id: number; worker_ids: string[] }>(
-    `select id, worker_ids from node where id <> $1 and pg_try_advisory_lock(${lockClass}, id)`,
-    [ownId],
-  )
-  const strangers = await session.query<{ locked_by: string }>(
-    `select distinct locked_by from graphile_worker.jobs
-      where locked_by is not null and locked_at < now() - interval '10 seconds'
-        and not exists (select from node where locked_by = any (worker_ids))`,
-  )
-  const deadWorkers = [...rows.flatMap(row => row.worker_ids), ...strangers.rows.map(row => row.locked_by)]
-  if (deadWorkers.length > 0) {
-    await session.query('select graphile_worker.force_unlock_workers($1)', [deadWorkers])
-    log.warn('freed the jobs of dead workers', { nodes: rows.map(row => row.id), workers: deadWorkers.length })
-  }
-  for (const { id } of rows) {
-    await session.query('delete from node where id = $1', [id])
-    await session.query(`select pg_advisory_unlock(${lockClass}, $1)`, [id])
   }
 }

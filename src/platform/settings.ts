@@ -12,10 +12,20 @@ const secret = z.string().regex(secretReference, 'expected a reference, env:NAME
 
 const serverTls = z.strictObject({ cert: z.string().min(1), key: secret, ca: z.string().min(1).optional() })
 
+/** What a node does. */
+const nodeRoles = ['receive', 'work', 'admin'] as const
+
 const roleClaims = z.array(z.string()).default([])
 
 /** Every process setting, its default and its meaning. Endpoints (sources, routes …) are in endpoints.ts. */
 const settingsSchema = z.strictObject({
+  roles: z
+    .array(z.enum(nodeRoles))
+    .nonempty()
+    .default([...nodeRoles])
+    .describe(
+      'what this node does: receive (DICOMweb and DIMSE), work (analyses and deliveries), admin (REST API, console, viewer)',
+    ),
   data: z.strictObject({ directory: z.string().min(1).default('./data') }).prefault({}),
   http: z
     .strictObject({
@@ -32,6 +42,14 @@ const settingsSchema = z.strictObject({
         .max(10)
         .default(0)
         .describe('proxies before the service, whose X-Forwarded-For is believed'),
+      drainSeconds: z
+        .number()
+        .min(0)
+        .max(3600)
+        .default(0)
+        .describe(
+          'so long before it stops the service says by /readyz that it will, so that a load balancer sends no more',
+        ),
       publicUrl: z
         .url({ protocol: /^https?$/ })
         .optional()
@@ -195,10 +213,12 @@ export type Settings = z.infer<typeof settingsSchema> & {
 }
 
 /** Environment variable → path in the YAML document. */
-const environmentVariables: Readonly<Record<string, { path: readonly string[]; number?: true }>> = {
+const environmentVariables: Readonly<Record<string, { path: readonly string[]; number?: true; list?: true }>> = {
+  RADBRIDGE_ROLES: { path: ['roles'], list: true },
   RADBRIDGE_DATA_DIR: { path: ['data', 'directory'] },
   RADBRIDGE_HTTP_HOST: { path: ['http', 'host'] },
   RADBRIDGE_HTTP_PORT: { path: ['http', 'port'], number: true },
+  RADBRIDGE_DRAIN_SECONDS: { path: ['http', 'drainSeconds'], number: true },
   RADBRIDGE_DIMSE_PORT: { path: ['dimse', 'port'], number: true },
   RADBRIDGE_AE_TITLE: { path: ['dimse', 'aeTitle'] },
   DATABASE_URL: { path: ['database', 'url'] },
@@ -282,7 +302,7 @@ function applyEnvironment(target: Record<string, unknown>, environment: NodeJS.P
       throw new SettingsError(`environment variable ${name}: unknown setting${known ? `; did you mean ${known}?` : ''}`)
     }
   }
-  for (const [name, { path, number }] of Object.entries(environmentVariables)) {
+  for (const [name, { path, number, list }] of Object.entries(environmentVariables)) {
     const text = environment[name]
     if (text === undefined || text === '') continue
     let node = target
@@ -290,7 +310,11 @@ function applyEnvironment(target: Record<string, unknown>, environment: NodeJS.P
       if (typeof node[key] !== 'object' || node[key] === null) node[key] = {}
       node = node[key] as Record<string, unknown>
     }
-    node[path.at(-1)!] = number && text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text
+    node[path.at(-1)!] = list
+      ? text.split(',').map(entry => entry.trim())
+      : number && text.trim() !== '' && Number.isFinite(Number(text))
+        ? Number(text)
+        : text
     origin.set(path.join('.'), `environment variable ${name}`)
   }
   return origin

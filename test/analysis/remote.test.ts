@@ -33,7 +33,7 @@ test('the key of a provider goes to its own address only', async () => {
       concurrency: 2,
       breaker: { failures: 5, openSeconds: 1 },
     },
-    base.database,
+    base,
   )
   const { signal } = new AbortController()
   expect((await remote.call({ method: 'GET', address: '/v1/later/7', signal })).status).toBe(200)

@@ -80,10 +80,12 @@ test(`${kills} SIGKILLs while ${studies} studies are analysed: each is completed
     await start()
   }
   for (const { study } of sent) {
-    await until(
-      `study ${study}`,
-      async () => ((await http('GET', `${url}/api/studies/${study}`)).json.state === 'completed' ? true : undefined),
-      120,
+    const seen = async () => (await http('GET', `${url}/api/studies/${study}`)).json
+    await until(`study ${study}`, async () => ((await seen()).state === 'completed' ? true : undefined), 120).catch(
+      async why => {
+        // What became of it says more than that it took too long.
+        throw new Error(`${why.message}: ${JSON.stringify(await seen(), null, 1)}`)
+      },
     )
     const reports = await http('GET', `${url}/dicom-web/studies/${study}/instances?Modality=SR`)
     expect(reports.json).toHaveLength(1)

@@ -8,7 +8,7 @@ export interface GateLimits {
   requestsPerMinute?: number | undefined
   /** Units that may be used within a minute; those of a call are known when it has ended, and put off the next. */
   unitsPerMinute?: number | undefined
-  /** Time-out of one call, seconds: after it a call of a node that has died counts no more. */
+  /** Time-out of one call, seconds: some time after it a call that nobody has ended counts no more. */
   timeoutSeconds: number
   /** So many failures in a row close the gate; after `openSeconds` one call may try whether it works again. */
   failuresToOpen?: number | undefined
@@ -35,6 +35,8 @@ export class Gate {
     private readonly database: Queryable,
     private readonly provider: string,
     private readonly limits: GateLimits,
+    /** Whose calls these are: those of a node that dies count no more. */
+    private readonly node: number | null = null,
   ) {}
 
   /**
@@ -98,8 +100,8 @@ export class Gate {
     for (;;) {
       signal.throwIfAborted()
       const { rows } = await this.database.query<{ call: number | null; wait_seconds: number; away: boolean }>(
-        'select * from begin_call($1, $2, $3, $4)',
-        [this.provider, concurrency, requestsPerMinute ? 60 / requestsPerMinute : 0, timeoutSeconds * 2 + 5],
+        'select * from begin_call($1, $2, $3, $4, $5)',
+        [this.provider, concurrency, requestsPerMinute ? 60 / requestsPerMinute : 0, timeoutSeconds * 2 + 5, this.node],
       )
       const { call, wait_seconds: wait, away } = rows[0]!
       if (call !== null) return { call, wait }

@@ -33,6 +33,8 @@ export interface RemoteSettings {
 /** What clients of remote providers work with. */
 export interface RemoteParts {
   database: Queryable
+  /** Number of the node that calls (platform/nodeLiveness.ts). */
+  node?: number
   prepare: Prepare
   inThread: InThread
 }
@@ -65,7 +67,7 @@ export class Remote {
 
   constructor(
     private readonly settings: RemoteSettings,
-    database: Queryable,
+    { database, node }: Pick<RemoteParts, 'database' | 'node'>,
   ) {
     const { timeoutSeconds, concurrency, proxy, tls, breaker, requestsPerMinute, unitsPerMinute } = settings
     const milliseconds = timeoutSeconds * 1000
@@ -77,14 +79,15 @@ export class Remote {
     this.agent = proxy
       ? new ProxyAgent({ ...options, uri: proxy, ...(tls ? { requestTls: tls } : {}) })
       : httpAgent({ ...options, connect: { timeout: Math.min(10_000, milliseconds), ...tls } })
-    this.gate = new Gate(database, settings.name, {
+    const limits = {
       concurrency,
       requestsPerMinute,
       unitsPerMinute,
       timeoutSeconds,
       failuresToOpen: breaker.failures,
       openSeconds: breaker.openSeconds,
-    })
+    }
+    this.gate = new Gate(database, settings.name, limits, node)
   }
 
   /**

@@ -46,8 +46,9 @@ export interface ImagingRestSettings extends RemoteSettings, ImageAnalysisSettin
 }
 
 /** A client of a medical-imaging REST provider: images in batches, an answer for each of them or the study is incomplete. */
-export function imagingRestProvider(settings: ImagingRestSettings, { database, prepare }: RemoteParts): Provider {
-  const remote = new Remote(settings, database)
+export function imagingRestProvider(settings: ImagingRestSettings, parts: RemoteParts): Provider {
+  const { prepare } = parts
+  const remote = new Remote(settings, parts)
   const chunk = settings.endpoint === 'analyze' ? 1 : settings.chunk
   return {
     name: settings.name,

@@ -25,7 +25,7 @@ export interface KserveSettings extends RemoteSettings, ImageAnalysisSettings {
 
 /** A client of the Open Inference Protocol, version 2, over HTTP with binary tensors (KServe, Triton): images as a batch, outputs as the configuration reads them. */
 export function kserveProvider(settings: KserveSettings, parts: RemoteParts): Provider {
-  const remote = new Remote(settings, parts.database)
+  const remote = new Remote(settings, parts)
   return {
     name: settings.name,
     ready: () => remote.refuseWhileAway(),

@@ -27,8 +27,9 @@ export interface OpenAiSettings extends RemoteSettings, ImageAnalysisSettings {
 }
 
 /** A client of an OpenAI-compatible vision chat endpoint: pictures in the window that they are looked at in, findings by structured output. */
-export function openAiProvider(settings: OpenAiSettings, { database, prepare }: RemoteParts): Provider {
-  const remote = new Remote(settings, database)
+export function openAiProvider(settings: OpenAiSettings, parts: RemoteParts): Provider {
+  const { prepare } = parts
+  const remote = new Remote(settings, parts)
   return {
     name: settings.name,
     ready: () => remote.refuseWhileAway(),

@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { Gate } from '../../src/analysis/calling/gate.js'
+import { type Database, openDatabase } from '../../src/platform/database.js'
+import { addJob, startJobs, type Tasks } from '../../src/platform/jobs.js'
+import { silentLog } from '../../src/platform/log.js'
+import { startNodeLiveness } from '../../src/platform/nodeLiveness.js'
+import { startTestDatabase } from '../fixtures/database.js'
+import { until } from '../fixtures/service.js'
+
+let base: Awaited<ReturnType<typeof startTestDatabase>>
+beforeAll(async () => {
+  base = await startTestDatabase()
+})
+afterAll(() => base?.stop())
+
+const signal = new AbortController().signal
+const idle = (analyze: Tasks['analyze']) => ({ analyze }) as unknown as Tasks
+
+/** A node with a pool of its own, whose sessions can be cut as by a SIGKILL. */
+async function startNode(analyze?: Tasks['analyze']) {
+  const { connectionString, ...options } = base.database.options
+  const database: Database = openDatabase(connectionString ?? options, silentLog)
+  const liveness = await startNodeLiveness(database, silentLog)
+  const stopJobs = analyze ? await startJobs(database, idle(analyze), liveness, silentLog, 1) : async () => {}
+  return { database, liveness, stopJobs }
+}
+
+/** Its lock is free and it is still in the table: what a killed node leaves. The job is as one that it had in hand. */
+async function leaveDeadNode(job: string): Promise<number> {
+  const { rows } = await base.database.query<{ id: number }>(
+    `insert into node (worker_ids) values (array['dead-worker-' || gen_random_uuid()]) returning id`,
+  )
+  await base.database.query(
+    `update graphile_worker._private_jobs set locked_by = worker_ids[1], locked_at = now(), attempts = attempts + 1
+       from node where node.id = $1 and key = $2`,
+    [rows[0]!.id, job],
+  )
+  return rows[0]!.id
+}
+
+const jobOf = async (key: string) =>
+  (
+    await base.database.query<{ attempts: number; locked_by: string | null; later: number }>(
+      'select attempts, locked_by, extract(epoch from run_at - now())::float8 later from graphile_worker.jobs where key = $1',
+      [key],
+    )
+  ).rows[0]!
+
+test('a job whose node died gets its attempt back, waits after the third time, and is given up after the twelfth', async () => {
+  const key = 'a study'
+  await addJob(base.database, 'analyze', { study: '2.25.1', revision: 1 }, { key })
+  for (let death = 1; death <= 12; death++) {
+    await leaveDeadNode(key)
+    const { database, liveness } = await startNode()
+    const { attempts, locked_by, later } = await jobOf(key)
+    expect(locked_by).toBeNull()
+    expect(attempts).toBe(death < 12 ? 0 : 8)
+    if (death <= 3) expect(later).toBeLessThanOrEqual(0)
+    else expect(later).toBeGreaterThan(2 ** (death - 3) - 1)
+    await liveness.stop()
+    await database.end()
+  }
+  await base.database.query('select graphile_worker.complete_jobs(array(select id from graphile_worker.jobs))')
+})
+
+test('the job of a node that dies runs elsewhere within five seconds, and its call at a provider holds no place any more', async () => {
+  const key = 'a second study'
+  const limits = { concurrency: 1, timeoutSeconds: 600 }
+  const survivor = await startNode(async () => {})
+  await addJob(
+    base.database,
+    'analyze',
+    { study: '2.25.2', revision: 1 },
+    { key, runAt: new Date(Date.now() + 3_600_000) },
+  )
+  const dead = await leaveDeadNode(key)
+  await base.database.query('update graphile_worker._private_jobs set run_at = now() where key = $1', [key])
+  const stuck = new Gate(base.database, 'remote', limits, dead)
+  void stuck.run(
+    () => new Promise(() => {}),
+    () => true,
+    signal,
+  )
+  const began = performance.now()
+  const gate = new Gate(survivor.database, 'remote', limits, survivor.liveness.nodeId)
+  await gate.run(
+    async () => ({ result: 1 }),
+    () => true,
+    signal,
+  )
+  expect(performance.now() - began).toBeLessThan(5000)
+  await until('the job', async () => ((await jobOf(key)) ? undefined : true), 5)
+  await survivor.stopJobs()
+  await survivor.liveness.stop()
+  await survivor.database.end()
+}, 20_000)
