@@ -6,9 +6,9 @@ import { Guard } from './admin/access/guard.js'
 import { Oidc } from './admin/access/oidc.js'
 import { adminToken } from './admin/adminToken.js'
 import type { AdminContext } from './admin/operations/common.js'
-import { BlobStore } from './archive/index.js'
 import { listenForAssociations } from './main/dimseServer.js'
 import { listenForHttp } from './main/httpServer.js'
+import { openBlobStore } from './main/openBlobStore.js'
 import { openOrStartDatabase } from './main/openOrStartDatabase.js'
 import { pipelineContext } from './main/pipelineContext.js'
 import { startTracing } from './main/startTracing.js'
@@ -58,7 +58,7 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
     await migrateJobs(database, log)
     const stopTracing = startTracing(settings, database)
     if (stopTracing) undo.push(stopTracing)
-    const blobs = await BlobStore.open(settings.storageDirectory)
+    const blobs = await openBlobStore(settings, undo)
     const audit = startAudit(settings, database, log, undo)
     const configuration = await Configuration.open(database, settings.endpointsFile, log)
     const canSignIn = settings.auth.oidc !== undefined || (await anyAccount(database))

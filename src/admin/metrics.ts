@@ -21,7 +21,7 @@ export function metricsHandler({ database, blobs }: { database: Database; blobs:
   const oldest = gauge('radbridge_job_oldest_seconds', 'How long the oldest job has been due')
   const providers = gauge('radbridge_provider_up', 'Whether a provider answered when it was asked last', ['provider'])
   const free = gauge('radbridge_storage_free_bytes', 'Free space of the store')
-  let readAt = 0
+  let readAt = Number.NEGATIVE_INFINITY
 
   const read = async () => {
     const [states, open, due, health] = await Promise.all([
@@ -49,8 +49,8 @@ export function metricsHandler({ database, blobs }: { database: Database; blobs:
   }
 
   return async (_req: Request, res: Response): Promise<void> => {
-    if (Date.now() - readAt > keptMilliseconds) {
-      readAt = Date.now()
+    if (performance.now() - readAt > keptMilliseconds) {
+      readAt = performance.now()
       await read().catch(() => shared.resetMetrics()) // those of the process are worth having without a database
     }
     res.type(registry.contentType).send(`${await registry.metrics()}\n${await shared.metrics()}`)

@@ -1,18 +1,4 @@
-import { randomUUID } from 'node:crypto'
-import { close, closeSync, constants, createReadStream, fsync, open, type ReadStream, read, writev } from 'node:fs'
-import { mkdir, open as openFile, rm, stat, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
-
-// Descriptors, not FileHandles: a handle can only be closed by one more trip through the thread pool, and each trip costs a received
-// instance 0.1 to 0.2 ms.
-const [openDescriptor, writeVector, readInto, sync, closeDescriptor] = [
-  promisify(open),
-  promisify(writev),
-  promisify(read),
-  promisify(fsync),
-  promisify(close),
-]
+import type { ReadStream } from 'node:fs'
 
 /** A blob's name within the store. It is made by us from time and chance; nothing a sender says becomes a path. */
 export type BlobKey = string & { readonly kind?: 'BlobKey' }
@@ -28,154 +14,37 @@ export interface IncomingBlob {
   readonly writesAreDurable: boolean
 }
 
-/**
- * ext4, XFS and Btrfs by the magic number of statfs(2): the first fsync of a new file commits its name with it. On any other file
- * system its folder is synchronized too.
- */
-const orderedFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x9123683e])
-
-/**
- * Blobs as files in folders by minute: `2026/11/24/1045/NAME.dcm`. All that is received within a moment stands in one folder,
- * so that one fsync of a folder makes a whole batch of names durable (docs/decisions/0003-blob-store.md).
- */
-export class BlobStore {
-  private readonly madeFolders = new Map<string, Promise<void>>()
-  /** By folder: the fsync that is running, and the one that begins after it. */
-  private readonly runningSync = new Map<string, Promise<void>>()
-  private readonly nextSync = new Map<string, Promise<void>>()
-
-  private constructor(
-    readonly directory: string,
-    private readonly namesFollowFiles: boolean,
-  ) {}
-
-  static async open(directory: string): Promise<BlobStore> {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    const { type } = await statfs(directory)
-    return new BlobStore(directory, orderedFileSystems.has(type))
-  }
-
+/** Where the bytes of instances are kept: a folder (directoryStore.ts), or a bucket of an object storage (s3Store.ts). */
+export interface BlobStore {
   /**
    * Makes an empty file.
-   * @param atOnce true if one `write` will bring all of it: that write then makes it durable, in one trip to the disk
+   * @param atOnce true if one `write` will bring all of it
    */
-  async receive(atOnce: boolean): Promise<IncomingBlob> {
-    const folder = folderOf(new Date())
-    await this.makeFolder(folder)
-    const key: BlobKey = `${folder}/${randomUUID()}.dcm`
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | (atOnce ? synchronous : 0)
-    const descriptor = await openDescriptor(this.pathOf(key), flags, 0o600)
-    return { key, descriptor, writesAreDurable: atOnce && synchronous !== 0 }
-  }
-
-  /** Appends; a short write is carried on until the system says why it cannot. */
-  async write(blob: IncomingBlob, buffers: readonly Buffer[]): Promise<void> {
-    let rest = [...buffers]
-    while (rest.length > 0) {
-      let { bytesWritten } = await writeVector(blob.descriptor, rest)
-      while (rest.length > 0 && bytesWritten >= rest[0]!.length) bytesWritten -= rest.shift()!.length
-      if (rest.length > 0) rest = [rest[0]!.subarray(bytesWritten), ...rest.slice(1)]
-    }
-  }
-
-  async readBack(blob: IncomingBlob, into: Buffer, length: number, position: number): Promise<number> {
-    return (await readInto(blob.descriptor, into, 0, length, position)).bytesRead
-  }
-
+  receive(atOnce: boolean): Promise<IncomingBlob>
+  /** Appends. */
+  write(blob: IncomingBlob, buffers: readonly Buffer[]): Promise<void>
+  readBack(blob: IncomingBlob, into: Buffer, length: number, position: number): Promise<number>
   /** Makes bytes and name of a received file durable. Until this has resolved nothing may refer to the key. */
-  async keep(blob: IncomingBlob): Promise<BlobKey> {
-    if (!blob.writesAreDurable) await sync(blob.descriptor)
-    if (!this.namesFollowFiles) await this.syncName(blob.key.slice(0, blob.key.lastIndexOf('/')))
-    try {
-      closeSync(blob.descriptor) // nothing is left to be written: it returns at once
-    } catch {
-      // The bytes are durable, and the descriptor is gone either way: closing it again might close another file's.
-    }
-    return blob.key
-  }
-
-  async discard(blob: IncomingBlob): Promise<void> {
-    await closeDescriptor(blob.descriptor).catch(() => {})
-    await this.remove(blob.key)
-  }
-
-  pathOf(key: BlobKey): string {
-    if (!isBlobKey(key)) throw new Error('not a blob key')
-    return join(this.directory, key)
-  }
-
-  read(key: BlobKey): ReadStream {
-    return createReadStream(this.pathOf(key), { highWaterMark: 256 * 1024 })
-  }
-
-  /** Fills a buffer with all bytes of a small blob, in two trips through the thread pool. @throws Error if the file is shorter */
-  async readInto(key: BlobKey, bytes: Buffer): Promise<Buffer> {
-    const descriptor = await openDescriptor(this.pathOf(key), 'r')
-    try {
-      const { bytesRead } = await readInto(descriptor, bytes, 0, bytes.length, 0)
-      if (bytesRead < bytes.length) throw new Error(`a file of the archive has ${bytesRead} of ${bytes.length} bytes`)
-      return bytes
-    } finally {
-      closeSync(descriptor)
-    }
-  }
-
-  async remove(key: BlobKey): Promise<void> {
-    await rm(this.pathOf(key), { force: true })
-  }
-
-  /** @returns milliseconds since 1970; undefined if the file is gone */
-  async modifiedAt(key: BlobKey): Promise<number | undefined> {
-    return stat(this.pathOf(key)).then(
-      found => found.mtimeMs,
-      () => undefined,
-    )
-  }
-
-  async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.directory)
-    return bavail * bsize
-  }
-
-  /** One fsync of a folder serves all names that were given before it began. */
-  private syncName(folder: string): Promise<void> {
-    const waiting = this.nextSync.get(folder)
-    if (waiting) return waiting
-    const running = this.runningSync.get(folder) ?? Promise.resolve()
-    const next = running
-      .catch(() => {})
-      .then(() => {
-        this.nextSync.delete(folder)
-        const sync = syncFolder(join(this.directory, folder))
-        this.runningSync.set(folder, sync)
-        return sync.finally(() => {
-          if (this.runningSync.get(folder) === sync) this.runningSync.delete(folder)
-        })
-      })
-    this.nextSync.set(folder, next)
-    return next
-  }
-
-  private makeFolder(folder: string): Promise<void> {
-    const made = this.madeFolders.get(folder)
-    if (made) return made
-    const making = (async () => {
-      const created = await mkdir(join(this.directory, folder), { recursive: true, mode: 0o700 })
-      if (!created) return
-      // The new folder's own name must be durable in its parent, and so on up to the store.
-      const parts = folder.split('/')
-      for (let depth = parts.length - 1; depth >= 0; depth--)
-        await syncFolder(join(this.directory, ...parts.slice(0, depth)))
-    })()
-    if (this.madeFolders.size > 100) this.madeFolders.clear()
-    this.madeFolders.set(folder, making)
-    making.catch(() => this.madeFolders.delete(folder))
-    return making
-  }
+  keep(blob: IncomingBlob): Promise<BlobKey>
+  discard(blob: IncomingBlob): Promise<void>
+  /**
+   * A file of this machine with the bytes of the blob, to be read soon. It is not to be changed.
+   * @throws Error with code ENOENT if there is no such blob
+   */
+  localPath(key: BlobKey): Promise<string>
+  read(key: BlobKey): Promise<ReadStream>
+  /** Fills a buffer with all bytes of a small blob. @throws Error if the blob is shorter */
+  readInto(key: BlobKey, bytes: Buffer): Promise<Buffer>
+  remove(key: BlobKey): Promise<void>
+  /** @returns milliseconds since 1970; undefined if the blob is gone */
+  modifiedAt(key: BlobKey): Promise<number | undefined>
+  /** @returns undefined if the blob is gone */
+  lengthOf(key: BlobKey): Promise<number | undefined>
+  /** All blobs, some at a time, by folder (`folderOf`) from `from` (included) to `until` (not included). */
+  list(from: string, until: string): AsyncIterable<BlobKey[]>
+  /** On the disk that received bytes are written to first. */
+  freeBytes(): Promise<number>
 }
-
-/** 0 where the platform has no such flag (Windows): then `keep` synchronizes. */
-const synchronous = constants.O_SYNC ?? 0
 
 export function isBlobKey(text: string): text is BlobKey {
   return /^[0-9/]+\/[0-9a-f-]+\.dcm$/.test(text)
@@ -185,13 +54,4 @@ export function isBlobKey(text: string): text is BlobKey {
 export function folderOf(moment: Date): string {
   const text = moment.toISOString()
   return [text.slice(0, 4), text.slice(5, 7), text.slice(8, 10), text.slice(11, 13) + text.slice(14, 16)].join('/')
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const handle = await openFile(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }

@@ -1,13 +1,12 @@
-import { open, readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { textOf } from '../dicom/dicomJson.js'
 import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { type Database, transaction } from '../platform/database.js'
-import { type BlobKey, type BlobStore, isBlobKey } from './blobStore.js'
+import type { BlobKey, BlobStore } from './blobStore.js'
 import { type InstanceToIndex, indexInstances } from './indexInstances.js'
 import { addEvent, changeState } from './studies.js'
-import { foldersBetween, withoutInstance } from './sweepOrphans.js'
+import { withoutInstance } from './sweepOrphans.js'
 
 /** A row of the index whose file is not as it was stored. */
 export interface BrokenRow {
@@ -61,17 +60,16 @@ interface Row {
 }
 
 async function problemOf(row: Row, blobs: BlobStore, checksums: boolean): Promise<BrokenRow['problem'] | undefined> {
-  const path = blobs.pathOf(row.blobKey)
-  const found = await stat(path).catch(() => undefined)
-  if (!found) return 'the file is gone'
-  if (found.size !== row.byteLength) return 'the file has another length'
+  const length = await blobs.lengthOf(row.blobKey)
+  if (length === undefined) return 'the file is gone'
+  if (length !== row.byteLength) return 'the file has another length'
   if (checksums && (await checksumOf(blobs, row.blobKey)) !== row.crc32) return 'the file has other bytes'
   return undefined
 }
 
 async function checksumOf(blobs: BlobStore, key: BlobKey): Promise<number> {
   let checksum = 0
-  for await (const chunk of blobs.read(key)) checksum = crc32(chunk as Buffer, checksum)
+  for await (const chunk of await blobs.read(key)) checksum = crc32(chunk as Buffer, checksum)
   return checksum
 }
 
@@ -82,8 +80,7 @@ export async function* unknownFiles(
   before: string,
   onChecked: (files: number) => void = () => {},
 ): AsyncGenerator<BlobKey[]> {
-  for (const folder of await foldersBetween(blobs.directory, '', before)) {
-    const keys = (await readdir(join(blobs.directory, folder))).map(name => `${folder}/${name}`).filter(isBlobKey)
+  for await (const keys of blobs.list('', before)) {
     const unknown = keys.length > 0 ? await withoutInstance(database, keys) : []
     if (unknown.length > 0) yield unknown
     onChecked(keys.length)
@@ -137,7 +134,7 @@ export async function adoptFiles(
 }
 
 async function readInstance(blobs: BlobStore, key: BlobKey): Promise<InstanceToIndex | undefined> {
-  const file = await open(blobs.pathOf(key), 'r')
+  const file = await open(await blobs.localPath(key), 'r')
   try {
     const { size, outcome } = await readHeaderOf(file)
     if (outcome.outcome !== 'header') return undefined

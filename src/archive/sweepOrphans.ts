@@ -1,7 +1,5 @@
-import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Database } from '../platform/database.js'
-import { type BlobKey, type BlobStore, folderOf, isBlobKey } from './blobStore.js'
+import { type BlobKey, type BlobStore, folderOf } from './blobStore.js'
 
 const day = 24 * 60 * 60 * 1000
 const sweptUntil = 'orphans-swept-until'
@@ -34,16 +32,16 @@ export async function sweepOrphans(database: Database, blobs: BlobStore, now = n
   const orphans: BlobKey[] = []
   let files = 0
   let keys: BlobKey[] = []
-  for (const folder of [...(await foldersBetween(blobs.directory, from, until)), undefined]) {
-    if (folder) {
-      const names = await readdir(join(blobs.directory, folder))
-      keys.push(...names.map(name => `${folder}/${name}`).filter(isBlobKey)) // what is not ours is left alone
-    }
-    if (folder && keys.length < keysAtOnce) continue
+  const look = async () => {
     files += keys.length
     orphans.push(...(await withoutInstance(database, keys)))
     keys = []
   }
+  for await (const some of blobs.list(from, until)) {
+    keys.push(...some)
+    if (keys.length >= keysAtOnce) await look()
+  }
+  await look()
   const times = await Promise.all(orphans.map(key => blobs.modifiedAt(key)))
   const old = orphans.filter((_, i) => (times[i] ?? Number.POSITIVE_INFINITY) < now.getTime() - day)
   if (old.length > orphansByCrashes && old.length > files / 100) throw new TooManyOrphans(old.length, files)
@@ -62,21 +60,4 @@ export async function withoutInstance(database: Database, keys: readonly BlobKey
   )
   const kept = new Set(rows.map(row => row.blob_key))
   return keys.filter(key => !kept.has(key))
-}
-
-/** Minute folders, by name from `from` (included) to `until` (not included). */
-export async function foldersBetween(directory: string, from: string, until: string): Promise<string[]> {
-  let folders = ['']
-  for (let depth = 1; depth <= 4; depth++) {
-    const names = await Promise.all(
-      folders.map(async parent => {
-        const entries = await readdir(join(directory, parent), { withFileTypes: true })
-        return entries
-          .filter(entry => entry.isDirectory() && /^\d+$/.test(entry.name))
-          .map(entry => (parent ? `${parent}/${entry.name}` : entry.name))
-      }),
-    )
-    folders = names.flat().filter(folder => folder >= from.slice(0, folder.length) && folder < until)
-  }
-  return folders.sort()
 }

@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { folderOf } from '../archive/blobStore.js'
-import { adoptFiles, BlobStore, brokenRows, unknownFiles } from '../archive/index.js'
+import { adoptFiles, type BlobStore, brokenRows, unknownFiles } from '../archive/index.js'
+import { openBlobStore } from '../main/openBlobStore.js'
 import { openOrStartDatabase } from '../main/openOrStartDatabase.js'
 import type { Undo } from '../main/undo.js'
 import { type Database, migrate } from '../platform/database.js'
@@ -113,7 +114,7 @@ async function withStore(settings: Settings, work: (opened: Opened) => Promise<n
     const database = await openOrStartDatabase(settings, log, undo)
     await migrate(database, log)
     await migrateJobs(database, log)
-    return await work({ database, blobs: await BlobStore.open(settings.storageDirectory) })
+    return await work({ database, blobs: await openBlobStore(settings, undo) })
   } finally {
     for (const step of undo.reverse()) await step()
   }

@@ -45,6 +45,10 @@ export function stow(options: StowOptions) {
   return async (req: Request, res: Response): Promise<void> => {
     const refusal = await refusedBeforeReading(req, options)
     if (refusal) return sendProblemEarly(req, res, refusal)
+    const length = Number(req.headers['content-length'] ?? Number.NaN)
+    const leave = options.ingest.admit(res.locals.source, Number.isNaN(length) ? undefined : length)
+    if (!leave) return sendProblemEarly(req, res, unavailable('too much is on its way in at the moment'))
+    res.once('close', leave)
     const transfer = new Transfer(req, options)
     const outcome = await transfer.run()
     if (outcome === 'gone') return // the sender hung up: nobody is there to be answered

@@ -119,7 +119,7 @@ async function outgoing(
   { blobs, decode }: WadoOptions,
   pool?: BufferPool,
 ): Promise<Outgoing> {
-  const path = blobs.pathOf(instance.blobKey)
+  const path = await blobs.localPath(instance.blobKey)
   const { transferSyntaxUid, byteLength } = instance
   const stored = { path, byteLength, transferSyntaxUid, dispose: async () => {} }
   if (!decoded || transferSyntaxUid === explicitVrLittleEndian || !isDecodable(instance))

@@ -60,7 +60,7 @@ async function sendFrames(
   if (!instance) return sendProblem(res, { status: 404, title: 'Not Found', detail: 'no such instance is stored' })
   let source: FrameSource
   try {
-    source = await openFrames(options.blobs.pathOf(instance.blobKey))
+    source = await openFrames(await options.blobs.localPath(instance.blobKey))
   } catch (error) {
     return refuse(res, error)
   }
@@ -127,7 +127,7 @@ async function* framesOf(
       const { bytes, bitOffset } = await source.read(number - 1)
       yield bitOffset === 0 ? bytes : aligned(bytes, bitOffset)
     } else {
-      const { samples } = await pixels.frame(blobs.pathOf(blobKey), number - 1, { keepPhotometric: true })
+      const { samples } = await pixels.frame(await blobs.localPath(blobKey), number - 1, { keepPhotometric: true })
       const { buffer, byteOffset, byteLength } = samples
       yield new Uint8Array(buffer, byteOffset, byteLength)
     }

@@ -131,7 +131,7 @@ export function wadoBulkData({ database, blobs }: WadoOptions) {
     if (!single)
       return sendProblem(res, { status: 406, title: 'Not Acceptable', detail: `bulk data is available as ${octets}` })
     if (isNotModified(req, res, entityTag([instance], path))) return
-    const file = await open(blobs.pathOf(instance.blobKey), 'r')
+    const file = await open(await blobs.localPath(instance.blobKey), 'r')
     const value = await readBulkData(file, path).finally(() => file.close())
     if (!value) return notFound(res)
     if (single.type === octets || single.type === '*/*') return void res.type(octets).send(value)

@@ -51,7 +51,7 @@ async function* renderedParts(
 ): AsyncGenerator<Buffer> {
   for (const { blobKey } of images) {
     try {
-      const picture = await pixels.render(blobs.pathOf(blobKey), 0, rendering)
+      const picture = await pixels.render(await blobs.localPath(blobKey), 0, rendering)
       yield Buffer.from(`--${boundary}\r\nContent-Type: ${rendering.type}\r\n\r\n`)
       yield Buffer.from(picture)
       yield Buffer.from('\r\n')
@@ -111,7 +111,7 @@ async function render(
   if (frame === undefined || frame > frames)
     return sendProblem(res, { status: 404, title: 'Not Found', detail: `the instance has ${frames} frames` })
   try {
-    const picture = await pixels.render(blobs.pathOf(blobKey), frame - 1, {
+    const picture = await pixels.render(await blobs.localPath(blobKey), frame - 1, {
       quality: defaultQuality,
       ...(viewport ? { viewport } : {}),
       ...asked,

@@ -108,7 +108,7 @@ async function perform(
   const counts = new SubOperations(wanted)
   for (const instance of wanted) {
     if (operation.ended.aborted) return operation.respond(status.cancelled, { fields: counts.fields(true) })
-    const path = blobs.pathOf(instance.blobKey)
+    const path = await blobs.localPath(instance.blobKey)
     try {
       const outcome = await storeOver(association, { ...instance, path, ...(await placeOf(path)) }, { decode, command })
       if (outcome.outcome === 'delivered') counts.completed()

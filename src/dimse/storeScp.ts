@@ -17,6 +17,9 @@ export interface StoreScpOptions {
   aeTitle?: string
 }
 
+/** What an instance on its way may hold in memory; its length is not told before. */
+const instanceWindow = 4 * 1024 * 1024
+
 /** C-STORE as SCP (PS3.4 annex B): success is said of what is durable, and of nothing else. */
 export class StoreScp implements StoreReception {
   readonly studies = new Set<string>()
@@ -29,6 +32,8 @@ export class StoreScp implements StoreReception {
     const { ingest, source, movedFor, aeTitle } = this.options
     const unavailable = await ingest.unavailableBecause()
     if (unavailable) return this.unavailable(unavailable)
+    const leave = ingest.admit(source, instanceWindow)
+    if (!leave) return this.unavailable('too much is on its way in at the moment; try again')
     const receiver = ingest.begin(source)
     const ours = movedFor && aeTitle && command[field.moveOriginatorAeTitle] === aeTitle
     // Group 0002 is ours to write (PS3.10 7.1); the data set follows as it comes from the network.
@@ -50,12 +55,13 @@ export class StoreScp implements StoreReception {
         this.judge(
           await ingest
             .finish(receiver, { ...(source ? { source } : {}), ...(ours ? { sourceOf: movedFor } : {}), expected })
-            .catch(error => this.failed(error as Error)),
+            .catch(error => this.failed(error as Error))
+            .finally(leave),
         ),
       abort: async () => {
         const study = receiver.studyInstanceUid
         if (study) this.studies.add(study)
-        await receiver.abort()
+        await receiver.abort().finally(leave)
       },
     }
   }

@@ -115,7 +115,7 @@ export class CommitQueue {
 
   private async concludePresent(instance: InstanceToIndex, storedBlobKey: BlobKey): Promise<CommitOutcome> {
     const { blobs, duplicatePolicy, database, quietSeconds } = this.options
-    if (await sameDataSet(blobs.pathOf(storedBlobKey), blobs.pathOf(instance.blobKey))) {
+    if (await sameDataSet(await blobs.localPath(storedBlobKey), await blobs.localPath(instance.blobKey))) {
       await blobs.remove(instance.blobKey)
       return { outcome: 'already-stored' }
     }

@@ -5,6 +5,7 @@ import type { Database } from '../platform/database.js'
 import type { SourceRules } from '../platform/endpoints.js'
 import { errorContext, type Log } from '../platform/log.js'
 import { metrics } from '../platform/metrics.js'
+import { Admission } from './admission.js'
 import { type CommitOutcome, CommitQueue } from './commitQueue.js'
 import { InstanceReceiver, type Refusal } from './receiveInstance.js'
 
@@ -41,6 +42,8 @@ export interface IngestOptions {
   duplicatePolicy: 'keep' | 'replace'
   maxInstanceBytes: number
   minimumFreeBytes: number
+  /** All transfers together; more are told to come again. */
+  maxBytesInFlight: number
   /** Told of each instance that was stored. */
   stored?(of: { source: string | undefined; studyInstanceUid: string }): void
   /** What these sources send are answers of providers of kind `dicom`, and no part of the archive. */
@@ -53,27 +56,40 @@ export interface IngestOptions {
 /** The one path by which instances enter, behind STOW-RS and C-STORE. */
 export class Ingest {
   private readonly queue: CommitQueue
-  private databaseAnsweredAt = 0
-  private free: { bytes: number; at: number } = { bytes: Number.POSITIVE_INFINITY, at: 0 }
+  private readonly admission: Admission
+  private databaseAnsweredAt = Number.NEGATIVE_INFINITY
+  private free: { bytes: number; at: number } = { bytes: Number.POSITIVE_INFINITY, at: Number.NEGATIVE_INFINITY }
 
   constructor(private readonly options: IngestOptions) {
     this.queue = new CommitQueue(options)
+    this.admission = new Admission(options.maxBytesInFlight)
   }
 
   /** Why nothing can be taken in at the moment; undefined when it can. */
   async unavailableBecause(): Promise<string | undefined> {
     const { blobs, minimumFreeBytes, database } = this.options
-    if (Date.now() - this.free.at > 500) this.free = { bytes: await blobs.freeBytes(), at: Date.now() }
+    if (performance.now() - this.free.at > 500) this.free = { bytes: await blobs.freeBytes(), at: performance.now() }
     if (this.free.bytes < minimumFreeBytes) return 'the disk is nearly full'
-    if (Date.now() - this.databaseAnsweredAt < 1000) return undefined
+    if (performance.now() - this.databaseAnsweredAt < 1000) return undefined
     try {
       await database.query('select 1')
-      this.databaseAnsweredAt = Date.now()
+      this.databaseAnsweredAt = performance.now()
       return undefined
     } catch (error) {
       this.options.log.error('the database cannot be reached', errorContext(error))
       return 'the database cannot be reached'
     }
+  }
+
+  /**
+   * Asks for room for a transfer, before anything of it is read.
+   * @param length its bytes, if they are known
+   * @returns what is to be called when it has ended; undefined: there is too much on its way, and the sender should come again in a moment
+   */
+  admit(source: string | undefined, length?: number): (() => void) | undefined {
+    const leave = this.admission.enter(source, length)
+    if (!leave) metrics.turnedAway.inc({ source: source ?? 'none' })
+    return leave
   }
 
   /** @param source who sends it, as far as that is known yet: its rules hold */

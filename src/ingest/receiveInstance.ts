@@ -134,7 +134,7 @@ export class InstanceReceiver {
 
   private async storageRefused(error: NodeJS.ErrnoException): Promise<Refusal> {
     await this.abort()
-    const detail = `the storage refused the bytes (${error.code})`
+    const detail = `the storage refused the bytes (${error.code ?? error.name})`
     return { ...this.identity(), outcome: 'refused', reason: reason.outOfResources, detail }
   }
 

@@ -122,6 +122,7 @@ function startIngest(
     duplicatePolicy: study.duplicatePolicy,
     maxInstanceBytes: stow.maxInstanceBytes,
     minimumFreeBytes: storage.minimumFreeBytes,
+    maxBytesInFlight: stow.maxBytesInFlight,
     rules: new Map(),
     answeringSources: new Set<string>(),
     stored: ({ source, studyInstanceUid }: { source: string | undefined; studyInstanceUid: string }) =>

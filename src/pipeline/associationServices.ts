@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import { findRevision, instancesToRetrieve } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
 import type { OperationHandler } from '../dimse/association.js'
@@ -116,10 +115,7 @@ async function checkStored(objects: readonly SopReference[], { database, blobs }
       const instance = found.get(object.sopInstanceUid)
       if (!instance) return { ...object, reason: status.noSuchSopInstance }
       if (instance.sopClassUid !== object.sopClassUid) return { ...object, reason: classInstanceConflict }
-      const isThere = await stat(blobs.pathOf(instance.blobKey)).then(
-        ({ size }) => size === instance.byteLength,
-        () => false,
-      )
+      const isThere = (await blobs.lengthOf(instance.blobKey)) === instance.byteLength
       return isThere ? object : { ...object, reason: reason.processingFailure }
     }),
   )

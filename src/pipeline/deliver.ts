@@ -94,10 +94,10 @@ async function conclude(
       : outcome.outcome === 'failed'
         ? delayBeforeRetry(attempts, outcome.retryAfterSeconds)
         : 0
-  const again = state === 'pending' || state === 'stored' ? new Date(Date.now() + wait * 1000) : null
+  const again = state === 'pending' || state === 'stored' ? wait : null
   const { rowCount } = await tx.query(
     `update delivery set state = $2, attempts = $3, last_error = $4, first_attempt_at = coalesce(first_attempt_at, now()),
-            delivered_at = case when $2 = 'delivered' then now() end, next_attempt_at = $5, commitment_uid = $6
+            delivered_at = case when $2 = 'delivered' then now() end, next_attempt_at = now() + make_interval(secs => $5), commitment_uid = $6
       where id = $1 and state = $7`,
     [
       id,
@@ -110,12 +110,12 @@ async function conclude(
     ],
   )
   if (rowCount === 0) return // a report that came twice, or while the delivery was made once more
-  if (again)
+  if (again !== null)
     await addJob(
       tx,
       'deliver',
       { delivery: id },
-      { key: `deliver:${id}`, queue: deliveryQueue(destination, id), runAt: again },
+      { key: `deliver:${id}`, queue: deliveryQueue(destination, id), inSeconds: again },
     )
   const detail = { destination, attempt: attempts, detail: outcome.detail }
   switch (state) {
@@ -208,7 +208,7 @@ async function attempt(
   if (!deliverer) return { outcome: 'refused', detail: 'this destination is no longer configured' }
   const instance = await findInstance(database, delivery.sopInstanceUid)
   if (!instance) return { outcome: 'refused', detail: 'the object is no longer in the archive' }
-  return deliverer.deliver({ ...instance, path: blobs.pathOf(instance.blobKey) })
+  return deliverer.deliver({ ...instance, path: await blobs.localPath(instance.blobKey) })
 }
 
 /** When no delivery is pending any more the study has reached its end. */

@@ -40,7 +40,8 @@ function notOurs(error: unknown): never {
 async function readAnswers(answers: readonly Answer[], blobs: BlobStore) {
   const masks: Awaited<ReturnType<typeof readSegmentation>>[] = []
   for (const { sopClassUid, blobKey } of answers) // one at a time: each may be large
-    if (segmentations.includes(sopClassUid)) masks.push(await readSegmentation(blobs.pathOf(blobKey)).catch(notOurs))
+    if (segmentations.includes(sopClassUid))
+      masks.push(await readSegmentation(await blobs.localPath(blobKey)).catch(notOurs))
   for (const { header } of answers.toReversed()) {
     const findings = readFindings(header, masks)
     if (findings) return findings

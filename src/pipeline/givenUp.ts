@@ -36,7 +36,7 @@ async function end(job: GivenUp, reason: string, context: PipelineContext): Prom
   const { database } = context
   switch (job.name) {
     case 'settle': // a study that was received is never left as it is
-      await addJob(database, 'settle', job.payload, { runAt: new Date(Date.now() + 60_000) })
+      await addJob(database, 'settle', job.payload, { inSeconds: 60 })
       return
     case 'analyze': {
       const { study, revision } = job.payload

@@ -64,7 +64,7 @@ async function* studyObjects(
     for (const { blobKey, sopClassUid, seriesInstanceUid, studyInstanceUid } of instances) {
       const path = join(folder, 'object.dcm')
       const options = { utf8: true, privateCreators, ...(deidentify ? { deidentify } : {}) }
-      const { sopInstanceUid } = await pixels.file(blobs.pathOf(blobKey), path, options)
+      const { sopInstanceUid } = await pixels.file(await blobs.localPath(blobKey), path, options)
       yield {
         path,
         byteLength: (await stat(path)).size,
@@ -91,5 +91,5 @@ function newSeries({ seriesInstanceUid, header }: StoredInstance): NormalizedSer
 
 /** Decodes frames of a stored instance in a pixel thread. */
 export function decoderOf({ blobKey }: StoredInstance, { blobs, pixels }: PipelineContext): FrameDecoder {
-  return frame => pixels.frame(blobs.pathOf(blobKey), frame)
+  return async frame => pixels.frame(await blobs.localPath(blobKey), frame)
 }

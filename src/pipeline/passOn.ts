@@ -90,7 +90,7 @@ export async function putOff(
         // Not under the key of this job, which is still there.
         key: `analyze:${study}:${revision}:waiting:${job.jobId}`,
         queue: analysisQueue(analysis.provider, study),
-        runAt: new Date(Date.now() + seconds * 1000),
+        inSeconds: seconds,
       },
     )
   })

@@ -15,7 +15,7 @@ const restMilliseconds = 200
  */
 export async function scrub({ database, blobs, endpoints, log }: PipelineContext): Promise<void> {
   const { rows } = await database.query<{ value: string }>('select value from setting where name = $1', [cursor])
-  const until = Date.now() + minutes * 60_000
+  const until = performance.now() + minutes * 60_000
   let checked = 0
   let last = rows[0]?.value ?? ''
   const broken = []
@@ -23,7 +23,7 @@ export async function scrub({ database, blobs, endpoints, log }: PipelineContext
     checked += count
     last = reached
     await sleep(restMilliseconds)
-    return Date.now() < until
+    return performance.now() < until
   }
   for await (const row of brokenRows(database, blobs, { checksums: true, after: last, onChecked })) {
     broken.push(row)

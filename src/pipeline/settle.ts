@@ -28,7 +28,7 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
     const { quietSeconds, endpoints } = context
     const wait = await quietPeriodLeft(tx, study, secondsToBeQuiet(completeness, endpoints, quietSeconds))
     if (wait > 0) {
-      await addJob(tx, 'settle', { study }, { key: `settle:${study}`, runAt: new Date(Date.now() + wait * 1000) })
+      await addJob(tx, 'settle', { study }, { key: `settle:${study}`, inSeconds: wait })
       return
     }
     const at = new Date().toISOString()

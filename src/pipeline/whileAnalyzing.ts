@@ -35,10 +35,10 @@ const progressMilliseconds = 200
 /** Keeps how far the analysis of the study and its priors is, a few times a second: the first answer at once. */
 export function progressOf(study: string, revision: number, { database }: PipelineContext, log: Log): OnProgress {
   const parts = new Map<string, Progress>()
-  let last = 0
+  let last = Number.NEGATIVE_INFINITY
   return (part, progress) => {
     parts.set(part, progress)
-    const now = Date.now()
+    const now = performance.now()
     const [done, of, findings] = [...parts.values()].reduce(
       ([a, b, c], { done, of, findings }) => [a + done, b + of, c + findings],
       [0, 0, 0],

@@ -38,6 +38,8 @@ export type Tasks = { [N in JobName]: (payload: JobPayloads[N], context: JobCont
 /**
  * Adds a job in the caller's transaction, so that it exists exactly if the transaction commits.
  * @param options.key a job of this key that has not begun is replaced: its time and payload become these
+ * @param options.inSeconds not before, by the clock of the database: those of nodes may differ
+ * @param options.runAt not before a time of day
  * @param options.queue jobs of one queue run one after another
  * @param options.priority greater ones wait while there are others
  */
@@ -45,10 +47,17 @@ export async function addJob<N extends JobName>(
   db: Queryable,
   name: N,
   payload: JobPayloads[N],
-  options: { key?: string; runAt?: Date; queue?: string; maxAttempts?: number; priority?: number } = {},
+  options: {
+    key?: string
+    inSeconds?: number
+    runAt?: Date
+    queue?: string
+    maxAttempts?: number
+    priority?: number
+  } = {},
 ): Promise<void> {
   await db.query(
-    `select graphile_worker.add_job($1, $2::json, job_key => $3, run_at => $4, queue_name => $5, max_attempts => $6, priority => $7)`,
+    `select graphile_worker.add_job($1, $2::json, job_key => $3, run_at => coalesce($4, now() + make_interval(secs => $8)), queue_name => $5, max_attempts => $6, priority => $7)`,
     [
       name,
       JSON.stringify(payload),
@@ -57,6 +66,7 @@ export async function addJob<N extends JobName>(
       options.queue ?? null,
       options.maxAttempts ?? 8,
       options.priority ?? 0,
+      options.inSeconds ?? null,
     ],
   )
 }

@@ -24,6 +24,12 @@ export const metrics = {
     labelNames: ['source'] as const,
     registers,
   }),
+  turnedAway: new Counter({
+    name: 'radbridge_turned_away_total',
+    help: 'Transfers that were told to come again, since too much was on its way in, by source',
+    labelNames: ['source'] as const,
+    registers,
+  }),
   storing: new Histogram({
     name: 'radbridge_storing_seconds',
     help: 'From the last byte of an instance until it was durable',

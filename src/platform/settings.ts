@@ -88,8 +88,28 @@ const settingsSchema = z.strictObject({
     .strictObject({
       url: z
         .string()
-        .regex(/^file:/, 'file:PATH (object storage comes in a later version)')
+        .regex(/^(file:|s3:\/\/[a-z0-9][a-z0-9.-]+)/, 'expected file:PATH or s3://BUCKET/PREFIX')
         .optional(),
+      s3: z
+        .strictObject({
+          endpoint: z
+            .url({ protocol: /^https?$/ })
+            .optional()
+            .describe('of an object storage other than that of AWS'),
+          region: z.string().min(1).default('us-east-1'),
+          pathStyle: z.boolean().default(true).describe('the bucket stands in the path, not in the host name'),
+          accessKeyId: secret
+            .optional()
+            .describe('without it, as other programs of the machine find theirs (AWS_ACCESS_KEY_ID, profile, role)'),
+          secretAccessKey: secret.optional(),
+          cacheBytes: z
+            .number()
+            .int()
+            .min(0)
+            .default(20 * gibibyte)
+            .describe('of what was received or read of late, in the data folder'),
+        })
+        .prefault({}),
       minimumFreeBytes: z
         .number()
         .int()
@@ -117,6 +137,14 @@ const settingsSchema = z.strictObject({
         .min(1)
         .default(8 * gibibyte),
       maxParts: z.number().int().min(1).default(100_000),
+      maxBytesInFlight: z
+        .number()
+        .int()
+        .min(1)
+        .default(gibibyte / 2)
+        .describe(
+          'of all that is received at one moment, by STOW-RS and C-STORE, at most 8 MiB each; then 503 or A700',
+        ),
       idleSeconds: z.number().positive().default(60).describe('a sender silent for so long is cut off with 408'),
       minimumBytesPerSecond: z.number().min(0).default(256).describe('averaged over idleSeconds'),
     })
@@ -208,8 +236,10 @@ const settingsSchema = z.strictObject({
 export type Settings = z.infer<typeof settingsSchema> & {
   /** Absolute path of the data folder. */
   dataDirectory: string
-  /** Absolute path of the folder of the blob store. */
+  /** Absolute path of the folder of the blob store, or of the cache before an object storage. */
   storageDirectory: string
+  /** Where instances are kept if not in a folder. */
+  bucket?: { name: string; prefix: string }
 }
 
 /** Environment variable → path in the YAML document. */
@@ -223,11 +253,14 @@ const environmentVariables: Readonly<Record<string, { path: readonly string[]; n
   RADBRIDGE_AE_TITLE: { path: ['dimse', 'aeTitle'] },
   DATABASE_URL: { path: ['database', 'url'] },
   RADBRIDGE_STORAGE: { path: ['storage', 'url'] },
+  RADBRIDGE_S3_ENDPOINT: { path: ['storage', 's3', 'endpoint'] },
+  RADBRIDGE_S3_REGION: { path: ['storage', 's3', 'region'] },
   RADBRIDGE_MINIMUM_FREE_BYTES: { path: ['storage', 'minimumFreeBytes'], number: true },
   RADBRIDGE_QUIET_SECONDS: { path: ['study', 'quietSeconds'], number: true },
   RADBRIDGE_DUPLICATE_POLICY: { path: ['study', 'duplicatePolicy'] },
   RADBRIDGE_MAX_REQUEST_BYTES: { path: ['stow', 'maxRequestBytes'], number: true },
   RADBRIDGE_MAX_INSTANCE_BYTES: { path: ['stow', 'maxInstanceBytes'], number: true },
+  RADBRIDGE_MAX_BYTES_IN_FLIGHT: { path: ['stow', 'maxBytesInFlight'], number: true },
   RADBRIDGE_IDLE_SECONDS: { path: ['stow', 'idleSeconds'], number: true },
   RADBRIDGE_WORKERS: { path: ['analysis', 'workers'], number: true },
   RADBRIDGE_ADMIN_TOKEN: { path: ['auth', 'adminToken'] },
@@ -270,6 +303,14 @@ export function loadSettings(environment: NodeJS.ProcessEnv = process.env, confi
   }
   const settings = parsed.data
   const dataDirectory = resolve(settings.data.directory)
+  const bucket = /^s3:\/\/([^/]+)\/?(.*)$/.exec(settings.storage.url ?? '')
+  if (bucket)
+    return {
+      ...settings,
+      dataDirectory,
+      storageDirectory: resolve(dataDirectory, 'cache'),
+      bucket: { name: bucket[1]!, prefix: bucket[2]!.replace(/\/*$/, bucket[2] ? '/' : '') },
+    }
   const storagePath = settings.storage.url?.replace(/^file:(\/\/)?/, '')
   const storageDirectory = storagePath
     ? isAbsolute(storagePath)

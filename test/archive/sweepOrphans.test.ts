@@ -2,7 +2,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
-import { BlobStore, sweepOrphans } from '../../src/archive/index.js'
+import { DirectoryStore, sweepOrphans } from '../../src/archive/index.js'
 import { instance } from '../fixtures/part10.js'
 import { http, startTestService, type TestService } from '../fixtures/service.js'
 
@@ -28,7 +28,7 @@ test('removes files without an instance once they are a day old, and no others',
   const stored = instance()
   const answer = await http('POST', `${service.url}/dicom-web/studies`, { 'content-type': 'application/dicom' }, stored)
   expect(answer.status).toBe(200)
-  const blobs = await BlobStore.open(`${service.dataDirectory}/archive`)
+  const blobs = await DirectoryStore.open(`${service.dataDirectory}/archive`)
   const orphan = await blobs.receive(false)
   await blobs.write(orphan, [Buffer.from('half an instance')])
   const path = blobs.pathOf(await blobs.keep(orphan))

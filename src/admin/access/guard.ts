@@ -62,7 +62,7 @@ interface Known {
 export class Guard {
   private sources: Known[] = []
   private hasSources = false
-  private accounts = { any: false, at: 0 }
+  private accounts = { any: false, at: Number.NEGATIVE_INFINITY }
 
   constructor(private readonly options: GuardOptions) {}
 
@@ -181,8 +181,8 @@ export class Guard {
 
   private async hasAccounts(): Promise<boolean> {
     if (this.accounts.any) return true // the last administrator is not deleted
-    if (Date.now() - this.accounts.at > rememberedMilliseconds)
-      this.accounts = { any: await anyAccount(this.options.database), at: Date.now() }
+    if (performance.now() - this.accounts.at > rememberedMilliseconds)
+      this.accounts = { any: await anyAccount(this.options.database), at: performance.now() }
     return this.accounts.any
   }
 

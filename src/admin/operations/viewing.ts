@@ -125,7 +125,7 @@ export function viewingOperations({ database, blobs, audit }: AdminContext): Ope
           'Content-Disposition': `attachment; filename="${params.instance}.dcm"`,
           'Content-Length': String(found.byteLength),
         })
-        await pipeline(createReadStream(blobs.pathOf(found.blobKey)), res).catch(() => res.destroy())
+        await pipeline(createReadStream(await blobs.localPath(found.blobKey)), res).catch(() => res.destroy())
         return undefined
       },
     }),
@@ -141,7 +141,7 @@ export function viewingOperations({ database, blobs, audit }: AdminContext): Ope
         const newest = await database.query<{ id: number }>('select coalesce(max(id), 0) id from study_event')
         const since = Number(req.headers['last-event-id'] ?? Number.NaN)
         let last = Number.isInteger(since) ? since : newest.rows[0]!.id
-        let told = Date.now()
+        let told = performance.now()
         stream.say(': from now on\n\n')
         while (stream.isOpen()) {
           const { rows } = await database.query<{ id: number } & Record<string, unknown>>(
@@ -152,10 +152,10 @@ export function viewingOperations({ database, blobs, audit }: AdminContext): Ope
             stream.say(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`)
             last = id
           }
-          if (rows.length > 0) told = Date.now()
-          else if (Date.now() - told > pingMilliseconds) {
+          if (rows.length > 0) told = performance.now()
+          else if (performance.now() - told > pingMilliseconds) {
             stream.say(': still here\n\n')
-            told = Date.now()
+            told = performance.now()
           }
           await sleep(eventPollMilliseconds)
         }

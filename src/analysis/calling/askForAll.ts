@@ -85,7 +85,7 @@ export async function askForAll<R>(
       return
     }
     const backoff = random() * Math.min(pause.most, pause.first * 2 ** (asks - 1))
-    queue.push({ index: wanted.index, asks, reason, notBefore: Date.now() + Math.max(wait, backoff) })
+    queue.push({ index: wanted.index, asks, reason, notBefore: performance.now() + Math.max(wait, backoff) })
   }
   const send = async (batch: Wanted[]) => {
     requests++
@@ -108,12 +108,12 @@ export async function askForAll<R>(
       }
       if (error.kind === 'not-sent') {
         requests--
-        aloneSince ??= Date.now()
+        aloneSince ??= performance.now()
         const wait = error.retryAfterSeconds * 1000
         const patience = results.size > 0 ? patienceWithResults : 0 // what was answered is worth some waiting
-        if (Date.now() + wait - aloneSince > patience)
+        if (performance.now() + wait - aloneSince > patience)
           throw ProviderProblem.away(error.message, error.retryAfterSeconds)
-        for (const wanted of batch) queue.push({ ...wanted, notBefore: Date.now() + wait * (1 + random() / 4) })
+        for (const wanted of batch) queue.push({ ...wanted, notBefore: performance.now() + wait * (1 + random() / 4) })
         return
       }
       const pause = error.kind === 'wrong' ? absenceBackoff : failureBackoff
@@ -124,7 +124,7 @@ export async function askForAll<R>(
   let failure: { error: unknown } | undefined
   while ((queue.length > 0 || running.size > 0) && !failure) {
     signal.throwIfAborted()
-    const now = Date.now()
+    const now = performance.now()
     const ready = queue.filter(wanted => wanted.notBefore <= now)
     // A chunk that is not full waits for those that may still come back, so that a few items do not cost a request each.
     const full = ready.length >= size || (ready.length === queue.length && running.size === 0)
