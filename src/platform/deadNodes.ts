@@ -73,3 +73,29 @@ async function freeJobs(session: Transaction, workers: readonly string[]): Promi
   )
   return rows.length
 }
+
+/**
+ * Frees jobs that are locked by a node's own workers, and that none of them has: the answer by which the database gave one to a worker was lost with its connection.
+ * @param inHand ids of those that the workers have
+ */
+export async function freeLostJobs(
+  session: Transaction,
+  workers: ReadonlySet<string>,
+  inHand: readonly string[],
+  log: Log,
+): Promise<void> {
+  if (workers.size === 0) return
+  // The library frees all jobs of a worker or none; these are its own tables.
+  const { rowCount } = await session.query(
+    `with lost as (
+       update graphile_worker._private_jobs set locked_at = null, locked_by = null, attempts = greatest(0, attempts - 1)
+        where locked_by = any ($1) and locked_at < now() - interval '10 seconds' and not id = any ($2::bigint[])
+       returning id, job_queue_id),
+     queues as (
+       update graphile_worker._private_job_queues q set locked_at = null, locked_by = null
+         from lost where q.id = lost.job_queue_id and q.locked_by = any ($1))
+     select id from lost`,
+    [[...workers], inHand],
+  )
+  if (rowCount) log.warn('freed jobs that were lost with a connection to the database', { jobs: rowCount })
+}

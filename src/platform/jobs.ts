@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events'
 import { Logger, type Runner, run, runMigrations, type WorkerEvents } from 'graphile-worker'
 import type { Database, Queryable } from './database.js'
 import { errorContext, type Log } from './log.js'
-import type { NodeLiveness } from './nodeLiveness.js'
+import type { JobsInHand, NodeLiveness } from './nodeLiveness.js'
+import { steadyPool } from './steadyPool.js'
 import { inStudySpan } from './tracing.js'
 
 /** What the pipeline can be asked to do; the payload of each task. */
@@ -88,8 +89,10 @@ export async function startJobs(
   // Jobs are locked in the name of the pool, or of one of its workers, as the library sees fit.
   events.on('pool:create', ({ workerPool }) => liveness.registerWorker(workerPool.id))
   events.on('worker:create', ({ worker }) => liveness.registerWorker(worker.workerId))
+  liveness.holds(jobsInHand(events))
+  let stopped = false
   const runner: Runner = await run({
-    pgPool: database,
+    pgPool: steadyPool(database, () => stopped),
     concurrency,
     events,
     noHandleSignals: true,
@@ -120,7 +123,26 @@ export async function startJobs(
     ),
   })
   runner.promise.catch(error => log.error('the job runner has ended', errorContext(error)))
-  return () => runner.stop()
+  return async () => {
+    await runner.stop()
+    stopped = true
+  }
+}
+
+/** Told of the end of a job, the database needs a moment to hear it. */
+const endMilliseconds = 5000
+
+/** Ids of the jobs that workers have, and of those whose end is being told. */
+function jobsInHand(events: WorkerEvents): JobsInHand {
+  const begun = new Map<string, number>()
+  events.on('job:start', ({ job }) => begun.set(String(job.id), job.attempts))
+  events.on('job:complete', ({ job }) => {
+    const forget = () => {
+      if (begun.get(String(job.id)) === job.attempts) begun.delete(String(job.id))
+    }
+    setTimeout(forget, endMilliseconds).unref()
+  })
+  return { ids: () => [...begun.keys()] }
 }
 
 /** Within the trace of the study that a job is for; a delivery puts itself there. */

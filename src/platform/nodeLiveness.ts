@@ -1,15 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database, Transaction } from './database.js'
-import { freeDeadNodes, lockClass } from './deadNodes.js'
+import { freeDeadNodes, freeLostJobs, lockClass } from './deadNodes.js'
 import { errorContext, type Log } from './log.js'
 
 const sweepMilliseconds = 2000
+
+/** Ids of the jobs that a node is working on. */
+export interface JobsInHand {
+  ids(): string[]
+}
 
 export interface NodeLiveness {
   readonly nodeId: number
   /** True when no other node was alive at the time this one came up. */
   readonly alone: boolean
   registerWorker(workerId: string): void
+  /** Jobs that this node is working on: what else is locked by its workers is lost to it, and is freed. */
+  holds(jobs: JobsInHand): void
   stop(): Promise<void>
 }
 
@@ -23,6 +30,7 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
   const nodeId = rows[0]!.id
   await session.query(`select pg_advisory_lock(${lockClass}, $1)`, [nodeId])
   const workerIds = new Set<string>()
+  let inHand: JobsInHand = { ids: () => [] }
   let stopped = false
   await freeDeadNodes(session, nodeId, log)
   const peers = await session.query('select 1 from node where id <> $1', [nodeId])
@@ -33,6 +41,7 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
       if (stopped) return
       try {
         await freeDeadNodes(session, nodeId, log)
+        await freeLostJobs(session, workerIds, inHand.ids(), log)
       } catch (error) {
         if (stopped) return
         log.warn('node liveness: the database session was lost, opening another', errorContext(error))
@@ -55,6 +64,9 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
           [workerId],
         ])
         .catch(error => log.warn('node liveness: worker not registered', errorContext(error)))
+    },
+    holds(jobs) {
+      inHand = jobs
     },
     async stop() {
       stopped = true

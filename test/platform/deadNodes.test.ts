@@ -94,3 +94,38 @@ test('the job of a node that dies runs elsewhere within five seconds, and its ca
   await survivor.liveness.stop()
   await survivor.database.end()
 }, 20_000)
+
+test('that a job has ended is said until the database has heard it, and it runs once', async () => {
+  const key = 'a third study'
+  let runs = 0
+  const node = await startNode(async () => {
+    runs++
+    await base.crash()
+  })
+  await addJob(base.database, 'analyze', { study: '2.25.3', revision: 1 }, { key })
+  await until('its end', async () => (runs > 0 && !(await jobOf(key).catch(() => true)) ? true : undefined), 20)
+  expect(runs).toBe(1)
+  await node.stopJobs()
+  await node.liveness.stop()
+  await node.database.end()
+}, 30_000)
+
+test('a job that the database has given to a worker which never heard of it is run', async () => {
+  const key = 'a fourth study'
+  const worker = (await base.database.query<{ worker: string }>(`select 'worker-' || gen_random_uuid() worker`))
+    .rows[0]!.worker
+  let runs = 0
+  const node = await startNode(async () => void runs++)
+  node.liveness.registerWorker(worker)
+  await addJob(base.database, 'analyze', { study: '2.25.4', revision: 1 }, { key, inSeconds: 3600, queue: 'a queue' })
+  await base.database.query(
+    `with j as (update graphile_worker._private_jobs set locked_by = $1, locked_at = now() - interval '11 seconds', attempts = 1, run_at = now()
+                 where key = $2 returning job_queue_id)
+     update graphile_worker._private_job_queues q set locked_by = $1, locked_at = now() from j where q.id = j.job_queue_id`,
+    [worker, key],
+  )
+  await until('the job', async () => (runs > 0 ? true : undefined), 8)
+  await node.stopJobs()
+  await node.liveness.stop()
+  await node.database.end()
+}, 30_000)

@@ -15,7 +15,7 @@ describe('process settings', () => {
   test('environment over YAML over default', () => {
     const path = file('http:\n  port: 9000\nstudy: { quietSeconds: 5 }\n')
     const settings = loadSettings({ RADBRIDGE_HTTP_PORT: '9001' }, path)
-    expect(settings.http).toEqual({ host: '127.0.0.1', port: 9001, proxies: 0, corsOrigins: [] })
+    expect(settings.http).toMatchObject({ host: '127.0.0.1', port: 9001, proxies: 0, corsOrigins: [] })
     expect(settings.study.quietSeconds).toBe(5)
     expect(settings.dataDirectory).toMatch(/\/data$/)
   })
@@ -30,10 +30,19 @@ describe('process settings', () => {
     ['a value out of range', '\nstudy: { quietSeconds: -1 }\n', /radbridge\.yaml:2: study\.quietSeconds: /],
     ['broken YAML', 'http: [\n', /radbridge\.yaml:\d: /],
     ['a list', '- a\n', /radbridge\.yaml:1: expected a mapping/],
-    ['object storage', 'storage: { url: "s3://bucket" }\n', /storage\.url: file:PATH/],
+    ['a storage of another kind', 'storage: { url: "ftp://host" }\n', /storage\.url: expected file:PATH or s3:/],
+    ['a role that there is not', 'roles: [receive, cook]\n', /roles\.1: .*receive/],
   ])('%s stops the start with file, line and what was expected', (_name, text, message) => {
     const path = file(text)
     expect(() => loadSettings({}, path)).toThrow(message)
+  })
+
+  test('a bucket and its prefix; roles by variable', () => {
+    const settings = loadSettings({ RADBRIDGE_STORAGE: 's3://bucket/of/radbridge/', RADBRIDGE_ROLES: 'receive, admin' })
+    expect(settings.bucket).toEqual({ name: 'bucket', prefix: 'of/radbridge/' })
+    expect(loadSettings({ RADBRIDGE_STORAGE: 's3://bucket' }).bucket).toEqual({ name: 'bucket', prefix: '' })
+    expect(settings.storageDirectory).toMatch(/data\/cache$/)
+    expect(settings.roles).toEqual(['receive', 'admin'])
   })
 
   test('a wrong or unknown variable is named', () => {
