@@ -8,6 +8,7 @@ export { type S3Options, S3Store } from './s3Store.js'
 export { type QidoQuery, QueryProblem, searchInstances, searchPatients, searchSeries, searchStudies } from './search.js'
 export * from './studies.js'
 export { sweepOrphans, TooManyOrphans } from './sweepOrphans.js'
+export { DamagedBlob, readWhole, requireAllWhole, requireWhole, type StoredBytes } from './verified.js'
 export {
   dateTime,
   findWorkitem,

@@ -11,13 +11,15 @@ export interface StoredInstance {
   transferSyntaxUid: string
   blobKey: BlobKey
   byteLength: number
+  /** Of all its bytes. */
+  crc32: number
   origin: 'received' | 'result'
   header: DicomJson
 }
 
 const columns = `sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid", study_instance_uid "studyInstanceUid",
   series_instance_uid "seriesInstanceUid", transfer_syntax_uid "transferSyntaxUid", blob_key "blobKey",
-  byte_length "byteLength", origin, header`
+  byte_length "byteLength", crc32, origin, header`
 
 /** Instance Number is text that somebody wrote. */
 const byNumber = `nullif(regexp_replace(instance_number, '[^0-9]', '', 'g'), '')::numeric`
@@ -63,10 +65,7 @@ export async function findInstance(db: Queryable, sopInstanceUid: string): Promi
 }
 
 /** An instance that is to be given to somebody, without its header. */
-export type RetrievableInstance = Omit<StoredInstance, 'header' | 'origin'> & {
-  /** Of all its bytes. */
-  crc32: number
-}
+export type RetrievableInstance = Omit<StoredInstance, 'header' | 'origin'>
 
 /** The instances that have all of these: each list may name several, and an absent one allows any. */
 export async function instancesToRetrieve(

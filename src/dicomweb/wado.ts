@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Request, Response } from 'express'
 import yazl from 'yazl'
-import { type BlobStore, instancesToRetrieve, type RetrievableInstance } from '../archive/index.js'
+import {
+  type BlobStore,
+  instancesToRetrieve,
+  type RetrievableInstance,
+  readWhole,
+  requireWhole,
+} from '../archive/index.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import type { NativeObject } from '../pixels/nativeObject.js'
@@ -93,6 +99,8 @@ interface Outgoing {
   transferSyntaxUid: string
   /** All of it, if that is little; in a buffer of the pool. */
   bytes?: Buffer
+  /** From beginning to end. @throws DamagedBlob before the last of them if what is stored is not what was stored */
+  content(): AsyncIterable<Buffer>
   dispose(): Promise<void>
 }
 
@@ -121,13 +129,16 @@ async function outgoing(
 ): Promise<Outgoing> {
   const path = await blobs.localPath(instance.blobKey)
   const { transferSyntaxUid, byteLength } = instance
-  const stored = { path, byteLength, transferSyntaxUid, dispose: async () => {} }
+  const content = () => readWhole(blobs, instance)
+  const stored = { path, byteLength, transferSyntaxUid, content, dispose: async () => {} }
   if (!decoded || transferSyntaxUid === explicitVrLittleEndian || !isDecodable(instance))
     return pool && byteLength <= maxHeld
-      ? { ...stored, bytes: await blobs.readInto(instance.blobKey, pool.take(byteLength)) }
+      ? { ...stored, bytes: requireWhole(await blobs.readInto(instance.blobKey, pool.take(byteLength)), instance) }
       : stored
   try {
-    return { ...(await decode(path)), transferSyntaxUid: explicitVrLittleEndian }
+    const native = await decode(path)
+    const decodedContent = () => createReadStream(native.path, { highWaterMark: chunk }) as AsyncIterable<Buffer>
+    return { ...native, transferSyntaxUid: explicitVrLittleEndian, content: decodedContent }
   } catch (error) {
     if (error instanceof PixelProblem) return stored
     throw error
@@ -154,6 +165,10 @@ async function sendSingle(
       return sendProblem(res, { status: 416, title: 'Range Not Satisfiable', detail })
     }
     const { start, end } = range ?? { start: 0, end: out.byteLength - 1 }
+    // Of a damaged file that is not long nothing is sent but a status.
+    const content = range
+      ? createReadStream(out.path, { start, end, highWaterMark: chunk })
+      : await begun(out.content())
     res.set({
       'Accept-Ranges': 'bytes',
       'Content-Type': `application/dicom; transfer-syntax=${out.transferSyntaxUid}`,
@@ -161,10 +176,21 @@ async function sendSingle(
     })
     if (range) res.status(206).set('Content-Range', `bytes ${start}-${end}/${out.byteLength}`)
     if (req.method === 'HEAD') return void res.end()
-    await pipeline(createReadStream(out.path, { start, end, highWaterMark: chunk }), res).catch(ignoreHangUp)
+    await pipeline(content, res).catch(ignoreHangUp)
   } finally {
     await out.dispose()
   }
+}
+
+/** The same bytes, the first of which are there. @throws what reading them throws */
+async function begun(content: AsyncIterable<Buffer>): Promise<AsyncIterable<Buffer>> {
+  const iterator = content[Symbol.asyncIterator]()
+  const first = await iterator.next()
+  return (async function* () {
+    if (first.done) return
+    yield first.value
+    yield* { [Symbol.asyncIterator]: () => iterator }
+  })()
 }
 
 const chunk = 512 * 1024
@@ -232,7 +258,7 @@ async function* multipart(
     if (held) yield [{ bytes: head }, { bytes: held, written: () => pool.give(held) }]
     else {
       yield [{ bytes: head }]
-      for await (const bytes of createReadStream(out.path, { highWaterMark: chunk })) yield [{ bytes: bytes as Buffer }]
+      for await (const bytes of out.content()) yield [{ bytes }]
     }
   }
   yield [{ bytes: multipartEnd(boundary) }]
@@ -287,7 +313,7 @@ async function sendZip(
   const zip = new yazl.ZipFile()
   const fill = async () => {
     for await (const { instance, out } of inOrder(instances, form, options)) {
-      const bytes = createReadStream(out.path, { highWaterMark: chunk })
+      const bytes = Readable.from(out.content(), { objectMode: false })
       const gone = new Promise<void>((resolve, reject) => bytes.once('close', resolve).once('error', reject))
       const name = `${instance.seriesInstanceUid}/${instance.sopInstanceUid}.dcm`
       zip.addReadStream(bytes, name, { compress: false, size: out.byteLength })

@@ -1,7 +1,7 @@
 import type { Findings } from '../analysis/findings.js'
 import type { NormalizedStudy } from '../analysis/normalizedStudy.js'
 import { type Analysis, type Progress, ProviderProblem } from '../analysis/provider.js'
-import { addEvidence, changeState, findRevision, type StudyRevision } from '../archive/index.js'
+import { addEvidence, changeState, DamagedBlob, findRevision, type StudyRevision } from '../archive/index.js'
 import { textOf } from '../dicom/dicomJson.js'
 import { raiseUrgent } from '../notifications/raise.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
@@ -121,7 +121,10 @@ async function afterProblem(
     if (await takenOver(study, revision, toRun, problem.message, job, context)) return
   }
   const final =
-    problem instanceof PixelProblem || (problem instanceof ProviderProblem && !problem.retryable) || job.lastAttempt
+    problem instanceof DamagedBlob ||
+    problem instanceof PixelProblem ||
+    (problem instanceof ProviderProblem && !problem.retryable) ||
+    job.lastAttempt
   if (!final) throw problem
   job.log.error('the analysis failed', { revision, provider: toRun.provider, error: problem.message })
   return failed(study, revision, toRun, problem.message, context)

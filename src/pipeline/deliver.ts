@@ -1,4 +1,4 @@
-import { addEvent, changeState, findInstance, findRevision } from '../archive/index.js'
+import { addEvent, changeState, DamagedBlob, findInstance, findRevision, requireAllWhole } from '../archive/index.js'
 import { type DeliveryOutcome, delayBeforeRetry, maxAttempts } from '../delivery/index.js'
 import { deriveUid } from '../dicom/uid.js'
 import { type Peer, peerOf } from '../dimse/openAssociation.js'
@@ -208,6 +208,12 @@ async function attempt(
   if (!deliverer) return { outcome: 'refused', detail: 'this destination is no longer configured' }
   const instance = await findInstance(database, delivery.sopInstanceUid)
   if (!instance) return { outcome: 'refused', detail: 'the object is no longer in the archive' }
+  try {
+    await requireAllWhole(blobs, [instance])
+  } catch (error) {
+    if (error instanceof DamagedBlob) return { outcome: 'refused', detail: error.message }
+    throw error
+  }
   return deliverer.deliver({ ...instance, path: await blobs.localPath(instance.blobKey) })
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type FrameDecoder, imagesOf } from '../analysis/normalizedImages.js'
 import type { NormalizedSeries, NormalizedStudy, StudyObject } from '../analysis/normalizedStudy.js'
-import { instancesOfRevision, type StoredInstance } from '../archive/index.js'
+import { instancesOfRevision, requireAllWhole, type StoredInstance } from '../archive/index.js'
 import { textOf } from '../dicom/dicomJson.js'
 import { withoutPrivateElements } from '../dicom/privateElements.js'
 import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
@@ -14,6 +14,7 @@ import type { PipelineContext } from './context.js'
 /**
  * The study as an analyser gets it: headers from the index, pixels decoded when they are asked for.
  * @param privateCreators whose private elements the analyser may see
+ * @throws DamagedBlob if an image is not as it was stored: nothing is concluded from it
  */
 export async function normalizedStudy(
   study: string,
@@ -39,6 +40,7 @@ export async function normalizedStudy(
     entry.images.push(...frames)
     series.set(instance.seriesInstanceUid, entry)
   }
+  await requireAllWhole(context.blobs, images)
   return {
     studyInstanceUid: study,
     revision,

@@ -46,6 +46,8 @@ export async function until(what, probe, seconds = 60) {
 /** A program that is killed and started again as the same. */
 export class Program {
   child
+  /** Exit codes of when it ended by itself after it was ready. */
+  ended = []
   constructor(command, args, options, probe) {
     Object.assign(this, { command, args, options, probe })
   }
@@ -57,19 +59,24 @@ export class Program {
   async start() {
     const child = spawn(this.command, this.args, this.options)
     this.child = child
-    child.once('exit', () => {
+    let ready = false
+    child.once('exit', code => {
       if (this.child === child) this.child = undefined
+      if (ready && !this.stopping) this.ended.push(code)
     })
     if (this.probe) await until(`${this.command} ${this.args[0]}`, async () => !this.runs || (await this.probe()))
+    ready = this.runs
     return this
   }
 
   async stop(signal = 'SIGTERM') {
     const { child } = this
     if (!child) return
+    this.stopping = true
     const exited = new Promise(resolve => child.once('exit', resolve))
     child.kill(signal)
     await exited
+    this.stopping = false
   }
 }
 

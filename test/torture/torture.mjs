@@ -245,6 +245,10 @@ await until('the nodes', async () => (await Promise.all(nodes.map(node => node.p
 setTimeout(() => giveUp.abort(), 120_000).unref()
 await work
 const secondsOfWork = (performance.now() - began) / 1000
+check(
+  'no node ended by itself',
+  nodes.flatMap(node => node.ended.map(code => `${node.name}: exit code ${code}`)),
+)
 check('every instance was taken in the end', unsent)
 check('every refusal was an honest one', answers.violations)
 

@@ -1,9 +1,9 @@
-import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { findInstance } from '../../archive/index.js'
+import { DamagedBlob, findInstance, readWhole } from '../../archive/index.js'
 import { type DicomJson, textOf } from '../../dicom/dicomJson.js'
+import { errorContext } from '../../platform/log.js'
 import { reportTree } from '../../results/reportTree.js'
 import { openStream } from '../eventStream.js'
 import { type Operation, operation } from '../operation.js'
@@ -35,7 +35,7 @@ const eventPollMilliseconds = 500
 const pingMilliseconds = 15_000
 
 /** What the console shows of a study, and what happens as it happens. */
-export function viewingOperations({ database, blobs, audit }: AdminContext): Operation[] {
+export function viewingOperations({ database, blobs, audit, log }: AdminContext): Operation[] {
   return [
     operation({
       method: 'get',
@@ -125,7 +125,10 @@ export function viewingOperations({ database, blobs, audit }: AdminContext): Ope
           'Content-Disposition': `attachment; filename="${params.instance}.dcm"`,
           'Content-Length': String(found.byteLength),
         })
-        await pipeline(createReadStream(await blobs.localPath(found.blobKey)), res).catch(() => res.destroy())
+        await pipeline(readWhole(blobs, found), res).catch(error => {
+          if (error instanceof DamagedBlob) log.error('a stored file is damaged', errorContext(error))
+          res.destroy()
+        })
         return undefined
       },
     }),
