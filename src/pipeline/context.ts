@@ -6,7 +6,7 @@ import type { Notifier } from '../notifications/send.js'
 import type { NativeObject } from '../pixels/nativeObject.js'
 import type { PixelPool } from '../pixels/pool.js'
 import type { Audit } from '../platform/audit.js'
-import type { Database } from '../platform/database.js'
+import type { Database, Queryable } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
 import type { Log } from '../platform/log.js'
 import type { DimsePeer } from '../platform/providerSettings.js'
@@ -47,16 +47,20 @@ export interface PipelineContext {
 /** Of jobs that go before all others. */
 export const urgentPriority = -10
 
-/** Analyses by one provider run in so many lanes; those of one lane one after another. */
+/** For each node that works, analyses by one provider run in so many lanes; those of one lane one after another. */
 const analysisLanes = 2
 
 /**
  * Queue of a study's analysis, so that a few long ones do not take all workers from receiving and delivering, and a slow provider holds up no other.
+ * More nodes have more lanes.
  */
-export function analysisQueue(provider: string, study: string): string {
+export async function analysisQueue(db: Queryable, provider: string, study: string): Promise<string> {
+  const { rows } = await db.query<{ nodes: number }>(
+    `select greatest(1, count(*))::int nodes from node where worker_ids <> '{}'`,
+  )
   let sum = 0
   for (const character of study) sum = (sum * 31 + character.charCodeAt(0)) >>> 0
-  return `analyze:${provider}:${sum % analysisLanes}`
+  return `analyze:${provider}:${sum % (analysisLanes * rows[0]!.nodes)}`
 }
 
 /** Queue of deliveries to a destination: one that does not answer holds up no other. */

@@ -45,7 +45,7 @@ export async function takenOver(
       tx,
       'analyze',
       { study, revision },
-      { key: `analyze:${study}:${revision}:${next}`, queue: analysisQueue(next, study) },
+      { key: `analyze:${study}:${revision}:${next}`, queue: await analysisQueue(tx, next, study) },
     )
   })
   return true
@@ -89,7 +89,7 @@ export async function putOff(
       {
         // Not under the key of this job, which is still there.
         key: `analyze:${study}:${revision}:waiting:${job.jobId}`,
-        queue: analysisQueue(analysis.provider, study),
+        queue: await analysisQueue(tx, analysis.provider, study),
         inSeconds: seconds,
       },
     )

@@ -53,7 +53,7 @@ export async function retryStudy(database: Database, study: string): Promise<Ret
       tx,
       'analyze',
       { study, revision },
-      { key: `analyze:${study}:${revision}`, queue: analysisQueue(analyses[0].provider, study) },
+      { key: `analyze:${study}:${revision}`, queue: await analysisQueue(tx, analyses[0].provider, study) },
     )
     return 'queued'
   })

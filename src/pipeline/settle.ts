@@ -72,7 +72,7 @@ export async function sendOnItsWay(tx: Transaction, current: StudyRevision, cont
     tx,
     'analyze',
     { study, revision },
-    { key: `analyze:${study}:${revision}`, queue: analysisQueue(chosen.provider, study), ...time },
+    { key: `analyze:${study}:${revision}`, queue: await analysisQueue(tx, chosen.provider, study), ...time },
   )
 }
 

@@ -3,10 +3,11 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
-import { parse } from 'yaml'
+import { parse, parseAllDocuments } from 'yaml'
 import { loadEndpoints, parseEndpoints } from '../../src/platform/readEndpoints.js'
 import { loadSettings } from '../../src/platform/settings.js'
 import { hasProgram, testWhere } from '../fixtures/peers.js'
+import { haproxyConfiguration } from '../torture/cluster.mjs'
 
 test('the example configurations of deploy/ are valid', () => {
   expect(loadEndpoints('deploy/endpoints.example.yaml').routes.map(route => route.name)).toEqual(['chest-ct'])
@@ -53,3 +54,150 @@ testWhere(hasProgram('systemd-analyze'), 'systemd-analyze is absent')(
     expect(Number(/exposure level for \S+: ([\d.]+)/.exec(told)![1])).toBeLessThan(2.5)
   },
 )
+
+test('the nodes of the cluster have variables that are known, and stand in the configuration of HAProxy', () => {
+  const { services } = parse(readFileSync('deploy/compose.cluster.yaml', 'utf8'), { merge: true })
+  const { PACS_TOKEN: _, ...ours } = services.node1.environment as Record<string, string>
+  const settings = loadSettings({ ...ours, RADBRIDGE_ADMIN_TOKEN: 'a token of sixteen' })
+  expect(settings).toMatchObject({ storageDirectory: '/archive', http: { drainSeconds: 5 } })
+  const haproxy = readFileSync('deploy/haproxy.cfg', 'utf8')
+  const nodes = Object.keys(services).filter(name => name.startsWith('node'))
+  expect(nodes).toHaveLength(3)
+  for (const name of nodes)
+    for (const port of [8080, 11112]) expect(haproxy).toContain(`server ${name} ${name}:${port}`)
+})
+
+testWhere(hasProgram('haproxy'), 'HAProxy is not installed')('HAProxy takes its configuration', () => {
+  const nodes = [1, 2, 3].map(n => ({ port: 18080 + n, dimsePort: 18090 + n }))
+  const file = join(mkdtempSync(join(tmpdir(), 'radbridge-haproxy-')), 'haproxy.cfg')
+  writeFileSync(file, haproxyConfiguration(nodes, 18080, 18090))
+  const words = execFileSync('haproxy', ['-c', '-f', file], { encoding: 'utf8', stdio: 'pipe' })
+  expect(words).toBe('Configuration file is valid\n')
+})
+
+const sprig = '/usr/share/gocode/src/github.com/Masterminds/sprig'
+const withHelm = testWhere(
+  hasProgram('go') && existsSync(sprig),
+  'the engine of Helm (golang-go, sprig) is not installed',
+)
+
+/** Documents of the chart, by the engine that Helm uses (test/fixtures/helmTemplate.go). */
+function renderChart(change: (values: Values) => void = () => {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'radbridge-chart-'))
+  const values = parse(readFileSync('deploy/helm/radbridge/values.yaml', 'utf8')) as Values
+  change(values)
+  const chart = parse(readFileSync('deploy/helm/radbridge/Chart.yaml', 'utf8')) as object
+  const capitalized = Object.entries(chart).map(([key, value]) => [key[0]!.toUpperCase() + key.slice(1), value])
+  writeFileSync(join(folder, 'values.json'), JSON.stringify(values))
+  writeFileSync(join(folder, 'chart.json'), JSON.stringify(Object.fromEntries(capitalized)))
+  const text = execFileSync(
+    'go',
+    [
+      'run',
+      'test/fixtures/helmTemplate.go',
+      'deploy/helm/radbridge',
+      join(folder, 'values.json'),
+      join(folder, 'chart.json'),
+    ],
+    {
+      encoding: 'utf8',
+      stdio: 'pipe',
+      env: { ...process.env, GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: join(tmpdir(), 'radbridge-go') },
+    },
+  )
+  return parseAllDocuments(text)
+    .map(document => {
+      expect(document.errors).toEqual([])
+      return document.toJS()
+    })
+    .filter(document => document !== null)
+}
+// biome-ignore lint/suspicious/noExplicitAny: values are whatever the chart has
+type Values = any
+
+withHelm(
+  'the chart makes deployments whose variables are known, and services that find their pods',
+  () => {
+    const documents = renderChart()
+    const ofKind = (kind: string) => documents.filter(document => document.kind === kind)
+    const deployments = ofKind('Deployment')
+    expect(deployments.map(({ metadata }) => metadata.name).sort()).toEqual([
+      'radbridge-admin',
+      'radbridge-receive',
+      'radbridge-work',
+    ])
+    for (const { spec } of deployments) {
+      const { labels } = spec.template.metadata
+      expect(labels).toMatchObject(spec.selector.matchLabels)
+      const [container] = spec.template.spec.containers
+      const environment = Object.fromEntries(
+        container.env.map(({ name, value }: { name: string; value?: string }) => [
+          name,
+          value ?? 'postgresql://host/db',
+        ]),
+      )
+      const settings = loadSettings({ ...environment, RADBRIDGE_ADMIN_TOKEN: 'a token of sixteen' })
+      for (const role of settings.roles) expect(labels[`radbridge/${role}`]).toBe('true')
+      expect(spec.template.spec.terminationGracePeriodSeconds).toBeGreaterThan(settings.http.drainSeconds)
+      const mounts = container.volumeMounts.map(({ name }: { name: string }) => name)
+      expect(spec.template.spec.volumes.map(({ name }: { name: string }) => name).sort()).toEqual(mounts.sort())
+      expect(container.securityContext).toMatchObject({ readOnlyRootFilesystem: true, allowPrivilegeEscalation: false })
+    }
+    for (const { spec } of ofKind('Service'))
+      expect(
+        deployments.some(deployment =>
+          Object.entries(spec.selector).every(
+            ([key, value]) => deployment.spec.template.metadata.labels[key] === value,
+          ),
+        ),
+      ).toBe(true)
+    const [{ data }] = ofKind('ConfigMap')
+    expect(parseEndpoints(data['endpoints.yaml'], 'endpoints.yaml').routes).toEqual([])
+    const file = join(mkdtempSync(join(tmpdir(), 'radbridge-chart-')), 'radbridge.yaml')
+    writeFileSync(file, data['radbridge.yaml'])
+    expect(loadSettings({}, file).study.quietSeconds).toBe(30)
+    expect(ofKind('PersistentVolumeClaim')[0].spec.accessModes).toEqual(['ReadWriteMany'])
+  },
+  60_000,
+)
+
+withHelm(
+  'with a bucket there is no volume; with an ingress DICOMweb goes to those who receive',
+  () => {
+    const documents = renderChart(values => {
+      values.storage.s3.url = 's3://hospital/radbridge'
+      values.storage.s3.endpoint = 'https://s3.example.org'
+      values.ingress.enabled = true
+      values.metrics.serviceMonitor = true
+    })
+    const kinds = documents.map(({ kind }) => kind)
+    expect(kinds).not.toContain('PersistentVolumeClaim')
+    expect(kinds).toContain('PodMonitor')
+    const [{ spec }] = documents.filter(({ kind }) => kind === 'Deployment')
+    const environment = Object.fromEntries(
+      spec.template.spec.containers[0].env.map(({ name, value }: { name: string; value?: string }) => [
+        name,
+        value ?? 'postgresql://host/db',
+      ]),
+    )
+    expect(loadSettings(environment)).toMatchObject({
+      bucket: { name: 'hospital', prefix: 'radbridge/' },
+      storage: { s3: { endpoint: 'https://s3.example.org' } },
+    })
+    const { paths } = documents.find(({ kind }) => kind === 'Ingress').spec.rules[0].http
+    expect(paths[0]).toMatchObject({ path: '/dicom-web', backend: { service: { name: 'radbridge-receive' } } })
+  },
+  60_000,
+)
+
+test('the workflow of a release runs scripts that there are', () => {
+  const { jobs } = parse(readFileSync('.github/workflows/release.yml', 'utf8'))
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'))
+  // biome-ignore lint/suspicious/noExplicitAny: a workflow is what it is
+  const steps = Object.values<any>(jobs).flatMap(job => job.steps)
+  for (const { uses } of steps) if (uses) expect(uses).toMatch(/@v\d+$/)
+  const commands = steps.map(({ run }) => run ?? '').join('\n')
+  for (const [, name] of commands.matchAll(/npm run (?:--silent )?([\w:-]+)/g)) expect(scripts).toHaveProperty(name!)
+  for (const path of commands.matchAll(/(?:deploy|\.ci)\/[\w/.-]+/g))
+    expect([path[0], existsSync(path[0])]).toEqual([path[0], true])
+})

@@ -39,3 +39,13 @@ export interface Balancer {
   stop(): void
 }
 export function startBalancer(nodes: readonly Node[], portOf: (node: Node) => number): Promise<Balancer>
+export const hasHaproxy: boolean
+export function haproxyConfiguration(
+  nodes: readonly { port: number; dimsePort: number }[],
+  port: number,
+  dimsePort: number,
+): string
+export function startHaproxy(
+  nodes: readonly Node[],
+  folder: string,
+): Promise<{ port: number; dimsePort: number; stop(): Promise<void> }>

@@ -254,3 +254,29 @@ export function mountSmallDisk(folder, mebibytes) {
     return undefined
   }
 }
+
+export const hasHaproxy = existsSync('/usr/sbin/haproxy')
+
+/** deploy/haproxy.cfg for other addresses. `nodes`: `{ port, dimsePort }` each */
+export function haproxyConfiguration(nodes, port, dimsePort) {
+  let text = readFileSync(here('../../deploy/haproxy.cfg'), 'utf8')
+    .replace('bind :8080', `bind 127.0.0.1:${port}`)
+    .replace('bind :11112', `bind 127.0.0.1:${dimsePort}`)
+    .replace('check port 8080', 'check')
+  for (const [i, node] of nodes.entries())
+    text = text
+      .replace(`node${i + 1}:8080`, `127.0.0.1:${node.port}`)
+      .replace(`node${i + 1}:11112`, `127.0.0.1:${node.dimsePort} port ${node.port}`)
+  return text
+}
+
+/** HAProxy with the configuration of deploy/ before three nodes. */
+export async function startHaproxy(nodes, folder) {
+  const [port, dimsePort] = [await freePort(), await freePort()]
+  const file = join(folder, 'haproxy.cfg')
+  writeFileSync(file, haproxyConfiguration(nodes, port, dimsePort))
+  const url = `http://127.0.0.1:${port}`
+  const haproxy = new Program('/usr/sbin/haproxy', ['-f', file], { stdio: 'ignore' }, () => isReady(`${url}/healthz`))
+  await haproxy.start()
+  return { port, dimsePort, stop: () => haproxy.stop('SIGKILL') }
+}

@@ -64,7 +64,7 @@ const honestHttp = new Set([200, 202, 409, 503])
 const outOfResources = [0xa700, 0xa701, 0xa702, 0x0122, 0x0110]
 
 /** Sends a study by STOW-RS, in requests of some instances, each again until all are acknowledged. */
-export async function sendByStow(url, studies, study, answers, signal) {
+export async function sendByStow(url, studies, study, answers, signal, restMilliseconds = 300) {
   const left = Array.from({ length: studies.slices }, (_, slice) => slice)
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   while (left.length > 0 && !signal.aborted) {
@@ -88,7 +88,7 @@ export async function sendByStow(url, studies, study, answers, signal) {
     for (const [i, { sopInstanceUid }] of instances.entries())
       if (stored.has(sopInstanceUid)) left.splice(left.indexOf(slices[i]), 1)
     // As fast as a modality, which acquires meanwhile: what goes wrong shall find something on its way.
-    await sleep(answer.status === 200 ? 300 : 500)
+    await sleep(answer.status === 200 ? restMilliseconds : 500)
   }
   agent.destroy()
   return left.length === 0
@@ -131,7 +131,7 @@ function post(url, agent, instances) {
 }
 
 /** Sends a study by C-STORE, each instance again until it is acknowledged. */
-export async function sendByDimse(port, studies, study, answers, signal, scratch) {
+export async function sendByDimse(port, studies, study, answers, signal, scratch, restMilliseconds = 30) {
   const folder = join(scratch, `study-${study}`)
   mkdirSync(folder, { recursive: true })
   const peer = { aeTitle: 'RADBRIDGE', host: '127.0.0.1', port, callingAeTitle: 'MODALITY', timeoutSeconds: 60 }
@@ -146,7 +146,7 @@ export async function sendByDimse(port, studies, study, answers, signal, scratch
       if (outcome === 'delivered') {
         answers.note('C-STORE stored')
         stored++
-        await sleep(30)
+        await sleep(restMilliseconds)
         break
       }
       answers.note(`C-STORE ${outcome}: ${detail.slice(0, 80)}`)
