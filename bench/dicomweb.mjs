@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import http from 'node:http'
 import { join } from 'node:path'
 import pg from 'pg'
+import { fillArchive } from '../test/fixtures/manyStudies.mjs'
 import { hasOrthanc, startOrthanc, startRadbridge } from './contenders.mjs'
 import { makeInstances, pushAsOne, renew } from './load.mjs'
 
@@ -99,29 +100,7 @@ const pool = new pg.Pool({
   options: '-c search_path=radbridge',
 })
 const began = performance.now()
-// Patients with three studies on average, series of CT, MR, DX and US, ten instances a series.
-await pool.query(`
-  insert into study (study_instance_uid, attributes, patient_id, patient_name, study_date, study_time, accession_number, study_description)
-  select '1.2.826.0.1.' || n,
-         jsonb_build_object('0020000D', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array('1.2.826.0.1.' || n)),
-                            '00100020', jsonb_build_object('vr', 'LO', 'Value', jsonb_build_array('P' || n / 3)),
-                            '00100010', jsonb_build_object('vr', 'PN', 'Value', jsonb_build_array(jsonb_build_object('Alphabetic', 'Name' || n / 3 || '^Given')))),
-         'P' || n / 3, 'Name' || n / 3 || '^Given', to_char(date '2016-01-01' + (n * 3650 / ${studies}), 'YYYYMMDD'), '101500', 'A' || n,
-         case n % 3 when 0 then 'Chest' when 1 then 'Abdomen' else 'Head' end
-    from generate_series(1, ${studies}) n;
-  insert into study_revision (study_instance_uid, revision, state) select study_instance_uid, 1, 'completed' from study on conflict do nothing;
-  insert into series (series_instance_uid, study_instance_uid, modality, series_number, series_description, attributes)
-  select '1.2.826.0.1.' || n || '.' || e, '1.2.826.0.1.' || n, (array['CT','MR','DX','US'])[1 + n % 4], e::text, 'series ' || e,
-         jsonb_build_object('0020000E', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array('1.2.826.0.1.' || n || '.' || e)))
-    from generate_series(1, ${studies}) n, generate_series(1, 10) e;
-  insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, sop_class_uid, transfer_syntax_uid,
-                        instance_number, blob_key, byte_length, crc32, header)
-  select '1.2.826.0.1.' || n || '.' || e || '.' || i, '1.2.826.0.1.' || n || '.' || e, '1.2.826.0.1.' || n, 1, 'received',
-         '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1', i::text, 'none', 525000, 0,
-         jsonb_build_object('00080018', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array('1.2.826.0.1.' || n || '.' || e || '.' || i)))
-    from generate_series(1, ${studies}) n, generate_series(1, 10) e, generate_series(1, 10) i;
-`)
-await pool.query('analyze')
+await fillArchive(pool, 1, studies)
 const [{ count }] = (await pool.query('select count(*) from instance')).rows
 console.log(
   `\nQIDO-RS over ${count} instances (filled in ${((performance.now() - began) / 1000).toFixed(0)} s), ms over HTTP:`,

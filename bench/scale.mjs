@@ -1,21 +1,78 @@
 // Studies a minute with 1, 2 and 4 nodes on this machine, against a provider that takes 300 ms for an answer, so that it is not the processor that is measured.
-// node bench/scale.mjs [STUDIES=240]
+// node bench/scale.mjs [STUDIES=240] [INSTANCES=1000000]
+// Then what one study costs beside a thousand stored instances, and beside so many.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { fillArchive } from '../test/fixtures/manyStudies.mjs'
 import { makeProvider, Node, startPostgres, until } from '../test/torture/cluster.mjs'
 import { Answers, Studies, sendByStow } from '../test/torture/senders.mjs'
 
 const count = Number(process.argv[2] ?? 240)
+const most = Number(process.argv[3] ?? 1_000_000)
 const scratch = mkdtempSync(join(tmpdir(), 'radbridge-scale-'))
 const results = []
 for (const nodeCount of [1, 2, 4]) results.push(await measure(nodeCount))
 console.log(`\n| nodes | studies a minute | × | ideal |\n| --- | --- | --- | --- |`)
 for (const { nodes, perMinute } of results)
   console.log(`| ${nodes} | ${Math.round(perMinute)} | ${(perMinute / results[0].perMinute).toFixed(2)} | ${nodes} |`)
+await measureCost()
 rmSync(scratch, { recursive: true, force: true })
 process.exit()
+
+/** A study of four slices at a time, from its first byte to `completed`, by a node that does all. */
+async function measureCost() {
+  const folder = mkdtempSync(join(scratch, 'cost-'))
+  const postgres = await startPostgres(join(folder, 'database'))
+  writeFileSync(join(folder, 'endpoints.yaml'), 'routes: [{ name: all, analysis: { primary: reference } }]\n')
+  const node = await Node.make('node', {
+    folder: join(folder, 'node'),
+    store: `file:${join(folder, 'store')}`,
+    databaseUrl: postgres.url,
+    endpoints: join(folder, 'endpoints.yaml'),
+    environment: { RADBRIDGE_QUIET_SECONDS: '0', RADBRIDGE_LOG_LEVEL: 'warn', RADBRIDGE_MINIMUM_FREE_BYTES: '0' },
+  })
+  await node.start()
+  const pool = new pg.Pool({ connectionString: postgres.url, options: '-c search_path=radbridge' })
+  const studies = new Studies(4)
+  const answers = new Answers()
+  let [next, filled] = [1, 0]
+  console.log(`\n| stored instances | ms a study, median | p95 | whole tables read |\n| --- | --- | --- | --- |`)
+  for (const instances of [1000, 100_000, most]) {
+    await fillArchive(pool, filled + 1, (filled = Math.round(instances / 100)))
+    const scans = async () => {
+      await sleep(11_000) // statistics of idle sessions come after ten seconds
+      return (
+        await pool.query(
+          `select coalesce(sum(seq_scan), 0)::int n from pg_stat_user_tables where schemaname = 'radbridge' and n_live_tup > 5000`,
+        )
+      ).rows[0].n
+    }
+    const before = await scans()
+    const times = []
+    for (let i = 0; i < 120; i++) {
+      const { studyInstanceUid } = studies.instance(next, 0)
+      const at = performance.now()
+      await sendByStow(`${node.url}/dicom-web`, studies, next++, answers, new AbortController().signal, 0)
+      for (;;) {
+        const { rows } = await pool.query('select state from study_revision where study_instance_uid = $1', [
+          studyInstanceUid,
+        ])
+        if (rows[0]?.state === 'completed') break
+        await sleep(2)
+      }
+      if (i >= 20) times.push(performance.now() - at)
+    }
+    times.sort((a, b) => a - b)
+    const whole = (await scans()) - before
+    console.log(`| ${instances} | ${times[50].toFixed(1)} | ${times[95].toFixed(1)} | ${whole} |`)
+  }
+  await pool.end()
+  await node.stop()
+  await postgres.stop()
+}
 
 async function measure(nodeCount) {
   const folder = mkdtempSync(join(scratch, 'run-'))

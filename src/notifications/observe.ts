@@ -24,7 +24,7 @@ export async function observe(context: PipelineContext): Promise<void> {
     destinationsAway(database, day),
     disk(await blobs.freeBytes(), minimumFreeBytes, day),
     budgets(context, day),
-    drift(database, day),
+    rules.some(({ on }) => on.includes('drift')) ? drift(database, day) : [],
   ])
   await transaction(database, async tx => {
     const happened = [...(await studiesFailed(tx)), ...(await deadLetters(tx)), ...(await canarySteps(tx))]
@@ -169,7 +169,13 @@ async function budgets({ database, endpoints }: PipelineContext, day: string): P
   )
 }
 
+/** Reads the analyses of two months: once an hour, by one node. */
 async function drift(db: Queryable, day: string): Promise<Occurrence[]> {
+  const { rowCount } = await db.query(
+    `insert into setting (name, value) values ('looked for drift', now()::text)
+     on conflict (name) do update set value = excluded.value where setting.value::timestamptz < now() - interval '1 hour'`,
+  )
+  if (!rowCount) return []
   return (await driftAlarms(db)).map(({ provider, arm, what, before, lately, p }) => ({
     event: 'drift',
     key: `drift:${provider}:${arm}:${what}:${day}`,

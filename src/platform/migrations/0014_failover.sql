@@ -20,3 +20,6 @@ begin
   update provider_call c set node = node_id where c.id = begun.call;
   return query select begun.call, begun.wait_seconds, begun.away;
 end $$;
+
+-- QIDO-RS gives the newest first, those without a date last.
+create index on study (study_date desc nulls last, study_instance_uid);
