@@ -19,8 +19,14 @@ export function openDatabase(connection: string | pg.PoolConfig, log: Log): Data
     connectionTimeoutMillis: 5000,
     application_name: 'radbridge',
   })
+  // A server that goes takes all connections at once: they are told together.
+  let lost = 0
   pool.on('error', error => {
-    if (!pool.ending) log.warn('an idle database connection was lost', errorContext(error))
+    if (pool.ending || lost++ > 0) return
+    setImmediate(() => {
+      log.warn('idle database connections were lost', { connections: lost, ...errorContext(error) })
+      lost = 0
+    })
   })
   // A connection cut while it is lent out says so by this event; its next query fails, and that is acted on there.
   pool.on('connect', client =>

@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ import { echo } from '../../src/dimse/echo.js'
 import { associateRequest, ProtocolError, readAssociateRequest } from '../../src/dimse/pdu.js'
 import { judge, storeScu } from '../../src/dimse/storeScu.js'
 import { startFakeProvider } from '../fixtures/fakeProvider.js'
-import { element, freshUids, instance } from '../fixtures/part10.js'
+import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { freePort, hasProgram, testWhere } from '../fixtures/peers.js'
 import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
@@ -187,6 +188,33 @@ test('while nothing can be stored C-STORE is answered with A700, and the rest of
   await scu.close()
   await other.stop()
 })
+
+test('while too much is on its way C-STORE is answered with A700, and a moment later it is taken', async () => {
+  const busy = await freePort()
+  const other = await startTestService({
+    environment: { RADBRIDGE_DIMSE_PORT: String(busy), RADBRIDGE_MAX_BYTES_IN_FLIGHT: '1' },
+  })
+  const body = multipart([instance()])
+  const headers = { 'Content-Type': multipartType, 'Content-Length': body.length }
+  const slow = request(`${other.url}/dicom-web/studies`, { method: 'POST', headers })
+  const answered = new Promise<number>(resolve => slow.on('response', res => resolve(res.resume().statusCode!)))
+  slow.write(body.subarray(0, 1000))
+  const scu = storeScu(peer({ port: busy }))
+  const send = () => {
+    const uids = freshUids()
+    return scu.deliver(file(instance(uids), uids))
+  }
+  const refused = await until('a refusal', async () => {
+    const outcome = await send()
+    return outcome.outcome === 'failed' ? outcome : undefined
+  })
+  expect(refused.detail).toContain('A700: too much is on its way in')
+  slow.end(body.subarray(1000))
+  expect(await answered).toBe(200)
+  expect(await send()).toMatchObject({ outcome: 'delivered' })
+  await scu.close()
+  await other.stop()
+}, 30_000)
 
 describe('TLS', () => {
   const pem = (name: string) => `test/fixtures/tls/${name}`
