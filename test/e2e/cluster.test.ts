@@ -63,8 +63,8 @@ async function startNodes(...environments: Record<string, string>[]): Promise<No
 // What a proxy passes on is not of this machine: its senders show who they are.
 const token = 'the-token-of-an-administrator'
 const signed = { Authorization: `Bearer ${token}` }
-const push = (url: string, uids: ReturnType<typeof freshUids>) =>
-  http('POST', `${url}/dicom-web/studies`, { 'Content-Type': multipartType, ...signed }, multipart([instance(uids)]))
+const push = (url: string, uids: ReturnType<typeof freshUids>, headers = {}) =>
+  http('POST', `${url}/dicom-web/studies`, { 'Content-Type': multipartType, ...headers }, multipart([instance(uids)]))
 
 test('the work of a node that is killed goes on at another within five seconds', async () => {
   await fake.behave({ latency: 4000 })
@@ -145,7 +145,7 @@ describe.each(balancers)('behind %s', (_name, check, balance) => {
       const clients = Array.from({ length: 4 }, async (_, client) => {
         while (going) {
           const answer = await (client % 2 === 0
-            ? push(url, freshUids())
+            ? push(url, freshUids(), signed)
             : http('GET', `${url}/dicom-web/studies?limit=5`, signed)
           ).catch(error => ({ status: String(error.code ?? error.message) }))
           note(String(answer.status))
