@@ -124,10 +124,15 @@ export async function startJobs(
   })
   runner.promise.catch(error => log.error('the job runner has ended', errorContext(error)))
   return async () => {
+    // A database that is away when the service stops is not waited for without end: other nodes free what is locked.
+    const patience = setTimeout(() => (stopped = true), stopMilliseconds)
     await runner.stop()
+    clearTimeout(patience)
     stopped = true
   }
 }
+
+const stopMilliseconds = 20_000
 
 /** Told of the end of a job, the database needs a moment to hear it. */
 const endMilliseconds = 5000
