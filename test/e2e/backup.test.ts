@@ -19,7 +19,7 @@ import { silentLog } from '../../src/platform/log.js'
 import { loadSettings } from '../../src/platform/settings.js'
 import { multipart, multipartType } from '../fixtures/part10.js'
 import { freePort, testWhere } from '../fixtures/peers.js'
-import { phantomFiles } from '../fixtures/phantom.js'
+import { phantomFiles, smallPhantom } from '../fixtures/phantom.js'
 import { followStudy, http, until } from '../fixtures/service.js'
 
 const command = fileURLToPath(new URL('../../dist/cli/index.js', import.meta.url))
@@ -113,18 +113,7 @@ async function pushStudy(name: string, files: Buffer[]): Promise<string> {
   expect([name, (await followStudy(service!.url, study, 40)).state]).toEqual([name, 'completed'])
   return study
 }
-const filesOf = (study: string) =>
-  phantomFiles({
-    size: 64,
-    slices: 24,
-    pixelSpacing: 5.2,
-    sliceSpacing: 10,
-    nodules: [{ center: [-85, 10, 40], diameter: 26 }],
-    vessels: false,
-    noise: 5,
-    seed: 1,
-    study,
-  })
+const filesOf = (study: string) => phantomFiles({ ...smallPhantom, study })
 
 async function expectStudy(study: string, files: Buffer[]): Promise<void> {
   const { bytes, status } = await http('GET', `${service!.url}/dicom-web/studies/${study}`, {

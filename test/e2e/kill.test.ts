@@ -9,7 +9,7 @@ import { type DicomJson, textOf } from '../../src/dicom/dicomJson.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
 import { instance, multipart, multipartType } from '../fixtures/part10.js'
 import { freePort } from '../fixtures/peers.js'
-import { phantomFiles } from '../fixtures/phantom.js'
+import { phantomFiles, smallPhantom } from '../fixtures/phantom.js'
 import { http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 // KILLS=15 is what .ci/run asks for, where the torture test kills many more; fewer keep `npm test` short.
@@ -80,17 +80,7 @@ interface Sent {
 
 /** Sends a study in four requests, each again until every instance of it is acknowledged. */
 async function sendStudy(number: number): Promise<Sent> {
-  const files = await phantomFiles({
-    size: 64,
-    slices,
-    pixelSpacing: 5.2,
-    sliceSpacing: 10,
-    nodules: [{ center: [-85, 10, 40], diameter: 26 }],
-    vessels: false,
-    noise: 5,
-    seed: number,
-    study: `kill-${number}`,
-  })
+  const files = await phantomFiles({ ...smallPhantom, slices, seed: number, study: `kill-${number}` })
   const sent: Sent = { study: '', instances: [] }
   for (let at = 0; at < files.length; at += slices / 4) {
     const part = files.slice(at, at + slices / 4)

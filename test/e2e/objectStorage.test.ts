@@ -10,7 +10,7 @@ import { silentLog } from '../../src/platform/log.js'
 import { loadSettings } from '../../src/platform/settings.js'
 import { freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { testWhere } from '../fixtures/peers.js'
-import { phantomFiles } from '../fixtures/phantom.js'
+import { phantomFiles, smallPhantom } from '../fixtures/phantom.js'
 import { followStudy, http, until } from '../fixtures/service.js'
 import { hasSwift, type Swift, startSwift } from '../fixtures/swift.mjs'
 
@@ -62,17 +62,7 @@ check(
   'a study lives in a bucket: received, analysed, reported, retrieved after a restart, checked by fsck',
   async () => {
     const { url } = await start()
-    const files = await phantomFiles({
-      size: 64,
-      slices: 24,
-      pixelSpacing: 5.2,
-      sliceSpacing: 10,
-      nodules: [{ center: [-85, 10, 40], diameter: 26 }],
-      vessels: false,
-      noise: 5,
-      seed: 1,
-      study: 'bucket',
-    })
+    const files = await phantomFiles({ ...smallPhantom, study: 'bucket' })
     const answer = await push(url, files)
     expect(answer.status).toBe(200)
     const retrieveUrl: string = answer.json['00081190'].Value[0]
