@@ -21,7 +21,7 @@ import { Configuration } from './platform/configuration.js'
 import { type Database, migrate } from './platform/database.js'
 import { lockDataFolder } from './platform/dataFolderLock.js'
 import type { Endpoints } from './platform/endpoints.js'
-import { addJob, type JobName, migrateJobs, startJobs } from './platform/jobs.js'
+import { addDueJob, type JobName, migrateJobs, startJobs } from './platform/jobs.js'
 import { errorContext, type Log } from './platform/log.js'
 import { type NodeLiveness, startNodeLiveness } from './platform/nodeLiveness.js'
 import { packageVersion } from './platform/packageVersion.js'
@@ -164,30 +164,30 @@ async function startQuietPeriodsAnew({ database, quietSeconds, log }: PipelineCo
   if (studies > 0) log.info('quiet periods start anew after the restart', { studies })
 }
 
+type Scheduled = Extract<JobName, 'purge' | 'scrub' | 'observe' | 'watchProviders' | 'watchJobs'>
+
 async function startWork(context: PipelineContext, liveness: NodeLiveness, undo: Undo) {
   const { database, log } = context
   const tasks = { ...pipelineTasks(context), ...notificationTasks(context) }
   const workers = workersFor(context.endpoints.providers.length)
   undo.push(await startJobs(database, tasks, liveness, log, workers))
-  // Each tick is a job under a key: several nodes do its work once.
-  const tick = (
-    when: string,
-    job: Extract<JobName, 'purge' | 'scrub' | 'observe' | 'watchProviders' | 'watchJobs'>,
-    isWanted = () => true,
-  ) =>
+  // Every node ticks, and one of them has the work done.
+  const tick = (when: string, job: Scheduled, once: 'minute' | 'day', isWanted = () => true) =>
     schedule(
       when,
       () => {
-        if (isWanted()) void addJob(database, job, {}, { key: job, maxAttempts: 1 }).catch(() => {})
+        if (isWanted()) void addDueJob(database, job, once).catch(() => {})
       },
       { suppressMissedWarning: true }, // a minute that was missed comes again
     )
   const ticks = [
-    tick('17 3 * * *', 'purge'),
-    tick('47 1 * * *', 'scrub'),
-    tick('* * * * *', 'watchJobs'),
-    tick('* * * * *', 'observe', () => context.endpoints.notifications.length > 0),
-    tick('* * * * *', 'watchProviders', () => context.endpoints.providers.some(({ kind }) => kind !== 'reference')),
+    tick('17 3 * * *', 'purge', 'day'),
+    tick('47 1 * * *', 'scrub', 'day'),
+    tick('* * * * *', 'watchJobs', 'minute'),
+    tick('* * * * *', 'observe', 'minute', () => context.endpoints.notifications.length > 0),
+    tick('* * * * *', 'watchProviders', 'minute', () =>
+      context.endpoints.providers.some(({ kind }) => kind !== 'reference'),
+    ),
   ]
   undo.push(async () => void (await Promise.all(ticks.map(entry => entry.stop()))))
 }

@@ -72,6 +72,22 @@ export async function addJob<N extends JobName>(
   )
 }
 
+/**
+ * Adds a job that is due once in a minute, or once in a day, by the clock of the database; whoever asks first adds it, and nobody else does, whatever the clocks of nodes say.
+ * @returns whether it was added
+ */
+export async function addDueJob(db: Queryable, name: JobName, once: 'minute' | 'day'): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `with due as (
+       insert into setting (name, value) values ('due ' || $1, date_trunc($2, now())::text)
+       on conflict (name) do update set value = excluded.value where setting.value::timestamptz < excluded.value::timestamptz
+       returning 1)
+     select graphile_worker.add_job($1, '{}', job_key => $1, max_attempts => 1) from due`,
+    [name, once],
+  )
+  return rowCount === 1
+}
+
 /** Creates or updates the queue's own tables (schema graphile_worker). */
 export async function migrateJobs(database: Database, log: Log): Promise<void> {
   await runMigrations({ pgPool: database, logger: quietLogger(log) })

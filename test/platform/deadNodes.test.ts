@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Gate } from '../../src/analysis/calling/gate.js'
 import { type Database, openDatabase } from '../../src/platform/database.js'
-import { addJob, startJobs, type Tasks } from '../../src/platform/jobs.js'
+import { addDueJob, addJob, startJobs, type Tasks } from '../../src/platform/jobs.js'
 import { silentLog } from '../../src/platform/log.js'
 import { startNodeLiveness } from '../../src/platform/nodeLiveness.js'
 import { startTestDatabase } from '../fixtures/database.js'
@@ -129,3 +129,23 @@ test('a job that the database has given to a worker which never heard of it is r
   await node.liveness.stop()
   await node.database.end()
 }, 30_000)
+
+test('what is due once in a minute is done once, by whichever node asks first, also when it is done before the next one asks', async () => {
+  const jobs = async () =>
+    (await base.database.query(`select 1 from graphile_worker.jobs where task_identifier = 'observe'`)).rowCount
+  const asked = await Promise.all(Array.from({ length: 10 }, () => addDueJob(base.database, 'observe', 'minute')))
+  expect(asked.filter(Boolean)).toHaveLength(1)
+  expect(await jobs()).toBe(1)
+  await base.database.query(
+    `select graphile_worker.complete_jobs(array(select id from graphile_worker.jobs where task_identifier = 'observe'))`,
+  )
+  const again = await addDueJob(base.database, 'observe', 'minute')
+  const { rows } = await base.database.query<{ same: boolean }>(
+    `select value::timestamptz = date_trunc('minute', now()) as same from setting where name = 'due observe'`,
+  )
+  if (rows[0]!.same) expect(again).toBe(false) // unless the minute is over by now
+  await base.database.query(
+    `update setting set value = (now() - interval '2 minutes')::text where name = 'due observe'`,
+  )
+  expect(await addDueJob(base.database, 'observe', 'minute')).toBe(true)
+})
