@@ -42,3 +42,6 @@ export const noSuchStudy = () => new ApiProblem(404, 'no study of this UID was r
 
 export const count = z.number().int()
 export const state = z.object({ state: z.string() })
+
+/** Why a route is chosen, or is not. */
+export const routeExplanation = z.object({ route: z.string(), matches: z.boolean(), reason: z.string() })

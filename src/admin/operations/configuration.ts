@@ -10,7 +10,7 @@ import { SettingsError } from '../../platform/settings.js'
 import { type EndpointTest, testEndpoint } from '../endpointTest.js'
 import { type Call, type Operation, operation, Reply, time } from '../operation.js'
 import { ApiProblem } from '../problem.js'
-import { type AdminContext, count, limit, noSuchStudy } from './common.js'
+import { type AdminContext, count, limit, noSuchStudy, routeExplanation } from './common.js'
 
 const tag = 'configuration'
 const versionSchema = z.object({
@@ -173,7 +173,7 @@ export function configurationOperations(context: AdminContext): Operation[] {
           z.object({
             studyInstanceUid: z.string().nullable(),
             route: z.string().nullable(),
-            explanation: z.array(z.looseObject({})),
+            explanation: z.array(routeExplanation),
           }),
         ),
       }),

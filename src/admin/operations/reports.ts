@@ -42,6 +42,72 @@ const providerReport = z.object({
   uptime: maybeNumber,
 })
 
+const budgetReport = z.object({
+  provider: z.string(),
+  currency: z.string(),
+  day: z.number(),
+  month: z.number(),
+  perDay: maybeNumber,
+  perMonth: maybeNumber,
+})
+
+const qualityReport = z.object({
+  provider: z.string(),
+  model: z.string(),
+  version: z.string(),
+  modality: z.string(),
+  site: z.string().describe('who sent the study'),
+  arm: z.string(),
+  falsePositives: share,
+  sensitivity: share,
+  auc: z
+    .object({ value: z.number(), low: z.number(), high: z.number(), right: count, wrong: count })
+    .nullable()
+    .describe('with its 95 % interval'),
+})
+
+const driftAlarm = z.object({
+  provider: z.string(),
+  arm: z.string(),
+  what: z.enum(['false positives', 'positive studies']),
+  before: share,
+  lately: share,
+  p: z.number().describe('probability of such a difference by chance'),
+})
+
+const shadowReport = z.object({
+  route: z.string(),
+  provider: z.string(),
+  studies: count,
+  failed: count,
+  agreement: maybeNumber.describe('lesions that both found, of all that one of them found'),
+  both: count,
+  onlyDelivered: count,
+  onlyShadow: count,
+  differences: z.array(z.object({ quantity: z.string(), pairs: count, meanRelative: z.number() })),
+  secondsP50: maybeNumber,
+  secondsP95: maybeNumber,
+})
+
+const dashboard = z.object({
+  version: z.string(),
+  at: time,
+  ready: z.boolean(),
+  problem: z.string().optional().describe('why nothing can be taken in'),
+  nodes: count,
+  studies: z.record(z.string(), count).describe('by state: of the last 24 hours, and all that are not done'),
+  receivedByHour: z.array(z.object({ at: time, studies: count })),
+  turnaroundSeconds: z.object({ p50: maybeNumber, p95: maybeNumber, p99: maybeNumber, studies: count }),
+  openDeliveries: z.array(z.object({ destination: z.string(), state: z.string(), count })),
+  jobs: z.object({ due: count, oldestSeconds: z.number() }),
+  providers: z.array(providerReport),
+  providerHealth: z.array(
+    z.object({ provider: z.string(), up: z.boolean(), problem: z.string().nullable(), at: time }),
+  ),
+  budgets: z.array(budgetReport),
+  storage: z.object({ freeBytes: z.number() }),
+})
+
 const canary = z.object({
   route: z.string(),
   provider: z.string(),
@@ -83,7 +149,7 @@ export function reportOperations(context: AdminContext): Operation[] {
       permission: 'studies:read',
       tag,
       summary: 'How the service is now and was in the last 24 hours',
-      answer: z.looseObject({}),
+      answer: dashboard,
       handle: () => readDashboard(context),
     }),
     operation({
@@ -146,16 +212,7 @@ export function reportOperations(context: AdminContext): Operation[] {
       permission: 'reports:read',
       tag,
       summary: 'What priced providers have cost today and this month, and what they may',
-      answer: z.array(
-        z.object({
-          provider: z.string(),
-          currency: z.string(),
-          day: z.number(),
-          month: z.number(),
-          perDay: maybeNumber,
-          perMonth: maybeNumber,
-        }),
-      ),
+      answer: z.array(budgetReport),
       handle: () => budgetReports(database, context.endpoints.providers),
     }),
     operation({
@@ -165,7 +222,7 @@ export function reportOperations(context: AdminContext): Operation[] {
       tag,
       summary: 'False positives, sensitivity and AUC by verdicts',
       query: z.strictObject({ month, days: days.optional() }),
-      answer: z.array(z.looseObject({})),
+      answer: z.array(qualityReport),
       handle: ({ query }) => qualityReports(database, periodOf(query)),
     }),
     operation({
@@ -174,7 +231,7 @@ export function reportOperations(context: AdminContext): Operation[] {
       permission: 'reports:read',
       tag,
       summary: 'What has drifted in the last week',
-      answer: z.array(z.looseObject({})),
+      answer: z.array(driftAlarm),
       handle: () => driftAlarms(database),
     }),
     operation({
@@ -212,7 +269,7 @@ export function reportOperations(context: AdminContext): Operation[] {
       permission: 'reports:read',
       tag,
       summary: 'How shadows compare with what was delivered',
-      answer: z.array(z.looseObject({ route: z.string(), provider: z.string() })),
+      answer: z.array(shadowReport),
       handle: () => shadowReports(database, context.endpoints.routes),
     }),
     operation({

@@ -28,7 +28,7 @@ import {
   studySummarySchema,
 } from '../queries.js'
 import { giveVerdict, verdictSchema } from '../verdicts.js'
-import { type AdminContext, limit, noSuchStudy, state, studyParams } from './common.js'
+import { type AdminContext, limit, noSuchStudy, routeExplanation, state, studyParams } from './common.js'
 
 const notFound = { 404: 'no study of this UID was received' }
 const notNow = { ...notFound, 409: 'its state does not allow it' }
@@ -155,7 +155,7 @@ export function studyOperations(context: AdminContext): Operation[] {
       tag,
       summary: 'Which route the study would take now, and why; nothing of the study changes',
       params: studyParams,
-      answer: z.object({ route: z.string().nullable(), explanation: z.array(z.looseObject({})) }),
+      answer: z.object({ route: z.string().nullable(), explanation: z.array(routeExplanation) }),
       problems: notFound,
       async handle({ params: { uid } }) {
         if (!(await findStudy(database, uid))) throw noSuchStudy()
