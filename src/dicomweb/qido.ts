@@ -1,10 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { QueryProblem, searchInstances, searchSeries, searchStudies } from '../archive/index.js'
 import type { DicomJson } from '../dicom/dicomJson.js'
-import { toNativeXml } from '../dicom/nativeXml.js'
 import type { Database } from '../platform/database.js'
-import { datasetForm, parseAccept } from './mediaType.js'
+import { formOfDatasets, sendDatasets } from './datasets.js'
 import { sendProblem } from './problem.js'
 import { baseUrl } from './stow.js'
 
@@ -13,12 +11,8 @@ const searches = { studies: searchStudies, series: searchSeries, instances: sear
 /** QIDO-RS, PS3.18 10.6: studies, series or instances, below what the path names. */
 export function qido(database: Database, level: keyof typeof searches) {
   return async (req: Request, res: Response): Promise<void> => {
-    const form = datasetForm(parseAccept(req.headers.accept))
-    if (!form) {
-      const detail =
-        'results are available as application/dicom+json, and as multipart/related; type="application/dicom+xml"'
-      return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
-    }
+    const form = formOfDatasets(req, res)
+    if (!form) return
     try {
       const parameters = [...new URLSearchParams(req.url.split('?')[1] ?? '')]
       const { study, series } = req.params as { study?: string; series?: string }
@@ -32,8 +26,7 @@ export function qido(database: Database, level: keyof typeof searches) {
       if (warnings.length > 0) res.set('Warning', warnings.join(', '))
       const base = baseUrl(req)
       const results = page.results.map(result => withAddresses(result, base, level))
-      if (form === 'json') res.type('application/dicom+json').send(JSON.stringify(results))
-      else sendXml(res, results)
+      sendDatasets(res, results, form)
     } catch (error) {
       if (!(error instanceof QueryProblem)) throw error
       sendProblem(res, { status: 400, title: 'Bad Request', detail: error.message })
@@ -55,16 +48,4 @@ function addressed(dataset: DicomJson, base: string): DicomJson {
   const text = JSON.stringify(dataset)
   if (!text.includes('"BulkDataURI"')) return dataset
   return JSON.parse(text, (key, value) => (key === 'BulkDataURI' ? `${base}/${value}` : value)) as DicomJson
-}
-
-/** Each result in a part; nothing where there is none (PS3.18 10.6.3.1). */
-function sendXml(res: Response, results: readonly DicomJson[]): void {
-  if (results.length === 0) return void res.status(204).end()
-  const boundary = randomUUID()
-  const parts = results.map(
-    result => `--${boundary}\r\nContent-Type: application/dicom+xml\r\n\r\n${toNativeXml(result)}\r\n`,
-  )
-  res
-    .set('Content-Type', `multipart/related; type="application/dicom+xml"; boundary=${boundary}`)
-    .send(Buffer.from(`${parts.join('')}--${boundary}--\r\n`))
 }

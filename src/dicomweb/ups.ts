@@ -18,7 +18,8 @@ import { tagOf } from '../dicom/dictionary.js'
 import { fromNativeXml, XmlProblem } from '../dicom/nativeXml.js'
 import { isValidUid, randomUid } from '../dicom/uid.js'
 import { type Database, transaction } from '../platform/database.js'
-import { accepts, parseAccept, parseMediaType } from './mediaType.js'
+import { formOfDatasets, sendDatasets } from './datasets.js'
+import { parseMediaType } from './mediaType.js'
 import { sendProblem } from './problem.js'
 import { baseUrl } from './stow.js'
 
@@ -74,12 +75,15 @@ export function workitemHandlers(
         .end()
     }),
     search: answering(async (req, res) => {
+      const form = formOfDatasets(req, res)
+      if (!form) return
       const { matches, limit, offset } = readQuery(req)
       const found = await searchWorkitems(database, matches, limit, offset)
-      sendDatasets(req, res, found.map(withoutTransaction))
+      sendDatasets(res, found.map(withoutTransaction), form)
     }),
     retrieve: answering(async (req, res) => {
-      sendDatasets(req, res, [withoutTransaction((await mustFind(database, req)).dataset)])
+      const form = formOfDatasets(req, res)
+      if (form) sendDatasets(res, [withoutTransaction((await mustFind(database, req)).dataset)], form)
     }),
     update: answering(async (req, res) => {
       const changes = await readDataset(req)
@@ -283,16 +287,6 @@ function readQuery(req: Request) {
     }
   }
   return query
-}
-
-function sendDatasets(req: Request, res: Response, datasets: readonly DicomJson[]): void {
-  const accepted = parseAccept(req.headers.accept)
-  if (!['application/dicom+json', 'application/json'].some(type => accepts(accepted, type))) {
-    const detail = 'workitems are available as application/dicom+json'
-    sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
-    return
-  }
-  res.type('application/dicom+json').send(JSON.stringify(datasets))
 }
 
 async function subscriberOf(database: Database, req: Request): Promise<{ aeTitle: string; uid: string | undefined }> {

@@ -206,3 +206,19 @@ test('event channels ask for the same access as everything else', async () => {
   expect(await open({ Authorization: 'Bearer token-of-a-worklist-user' })).toBe('open')
   await guarded.stop()
 })
+
+test('workitems are given as XML to those who ask for it, and to nobody as something else', async () => {
+  const uid = await created()
+  const xml = 'multipart/related; type="application/dicom+xml"'
+  for (const path of [`/workitems/${uid}`, `/workitems?SOPInstanceUID=${uid}`]) {
+    const answer = await http('GET', `${web()}${path}`, { Accept: xml })
+    expect(answer.status).toBe(200)
+    expect(answer.headers['content-type']).toContain(xml)
+    expect(answer.text).toContain(
+      '<DicomAttribute tag="00741204" vr="LO" keyword="ProcedureStepLabel"><Value number="1">Read again</Value>',
+    )
+    expect(answer.text).not.toContain('TransactionUID')
+  }
+  expect((await http('GET', `${web()}/workitems?SOPInstanceUID=${randomUid()}`, { Accept: xml })).status).toBe(204)
+  expect((await http('GET', `${web()}/workitems/${uid}`, { Accept: 'text/html' })).status).toBe(406)
+})
