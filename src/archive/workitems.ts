@@ -104,34 +104,77 @@ export async function tell(db: Queryable, uid: string, type: number, content: Di
   )
 }
 
-/** Those who watch all workitems watch a new one, too; `''` in the table says it of those to come. */
+/** What a subscription is for besides a workitem, where its UID stands in the table. */
+export const watched = { all: '', filtered: '?' } as const
+type Watched = (typeof watched)[keyof typeof watched]
+
+/** Those who watch all workitems watch a new one, too, and those whose filter it matches. */
 async function subscribeAll(db: Queryable, uid: string): Promise<void> {
   await db.query(
     `insert into workitem_subscription (ae_title, uid, deletion_lock) select ae_title, $1, deletion_lock from workitem_subscription
-      where uid = '' on conflict do nothing`,
+      where uid = '${watched.all}' on conflict do nothing`,
     [uid],
+  )
+  const { rows } = await db.query<{ aeTitle: string; lock: boolean; filter: WorkitemMatch[] }>(
+    `select ae_title "aeTitle", deletion_lock lock, filter from workitem_subscription where uid = '${watched.filtered}'`,
+  )
+  for (const { aeTitle, lock, filter } of rows) await subscribeMatching(db, aeTitle, lock, filter, uid)
+}
+
+/** @param uid of a workitem; absent: of all that there are */
+async function subscribeMatching(
+  db: Queryable,
+  aeTitle: string,
+  lock: boolean,
+  filter: readonly WorkitemMatch[],
+  uid?: string,
+): Promise<void> {
+  const values: unknown[] = [aeTitle, lock]
+  const bind = (value: unknown) => `$${values.push(value)}`
+  const conditions = [...conditionsOf(filter, bind), ...(uid === undefined ? [] : [`uid = ${bind(uid)}`])]
+  await db.query(
+    `insert into workitem_subscription (ae_title, uid, deletion_lock)
+     select $1, uid, $2 from workitem where ${conditions.join(' and ')} on conflict do nothing`,
+    values,
   )
 }
 
-/** @param uid of a workitem; undefined: of all, those to come too */
-export async function subscribe(db: Queryable, aeTitle: string, uid: string | undefined, lock: boolean): Promise<void> {
+/** @param uid of a workitem, or `watched.all`, those to come too */
+export async function subscribe(db: Queryable, aeTitle: string, uid: string, lock: boolean): Promise<void> {
   await db.query(
     `insert into workitem_subscription (ae_title, uid, deletion_lock) values ($1, $2, $3)
      on conflict (ae_title, uid) do update set deletion_lock = excluded.deletion_lock`,
-    [aeTitle, uid ?? '', lock],
+    [aeTitle, uid, lock],
   )
 }
 
-/** @param uid undefined: of all @param suspend only what is to come: workitems that exist stay subscribed to */
-export async function unsubscribe(
+/** Watches the workitems that match, and those to come that will (PS3.18 11.11, filtered worklist). */
+export async function subscribeFiltered(
   db: Queryable,
   aeTitle: string,
-  uid: string | undefined,
-  suspend = false,
+  filter: readonly WorkitemMatch[],
+  lock: boolean,
 ): Promise<void> {
-  if (uid === undefined && !suspend) await db.query('delete from workitem_subscription where ae_title = $1', [aeTitle])
-  else await db.query('delete from workitem_subscription where ae_title = $1 and uid = $2', [aeTitle, uid ?? ''])
+  await db.query(
+    `insert into workitem_subscription (ae_title, uid, deletion_lock, filter) values ($1, '${watched.filtered}', $2, $3)
+     on conflict (ae_title, uid) do update set deletion_lock = excluded.deletion_lock, filter = excluded.filter`,
+    [aeTitle, lock, JSON.stringify(filter)],
+  )
+  await subscribeMatching(db, aeTitle, lock, filter)
 }
+
+/** Of a workitem; of all or of filtered ones, and then of each. */
+export async function unsubscribe(db: Queryable, aeTitle: string, uid: string): Promise<void> {
+  if (isWatched(uid)) await db.query('delete from workitem_subscription where ae_title = $1', [aeTitle])
+  else await db.query('delete from workitem_subscription where ae_title = $1 and uid = $2', [aeTitle, uid])
+}
+
+/** Only of what is to come: workitems that exist stay subscribed to. */
+export async function suspend(db: Queryable, aeTitle: string, uid: Watched): Promise<void> {
+  await db.query('delete from workitem_subscription where ae_title = $1 and uid = $2', [aeTitle, uid])
+}
+
+export const isWatched = (uid: string): uid is Watched => uid === watched.all || uid === watched.filtered
 
 /** A condition of a search: the first value of an attribute is this one, or like it. */
 export interface WorkitemMatch {
@@ -140,15 +183,8 @@ export interface WorkitemMatch {
   value: string
 }
 
-export async function searchWorkitems(
-  db: Queryable,
-  matches: readonly WorkitemMatch[],
-  limit: number,
-  offset: number,
-): Promise<DicomJson[]> {
-  const values: unknown[] = []
-  const bind = (value: unknown) => `$${values.push(value)}`
-  const conditions = matches.map(({ tag, value }) => {
+function conditionsOf(matches: readonly WorkitemMatch[], bind: (value: unknown) => string): string[] {
+  return matches.map(({ tag, value }) => {
     const path = `dataset #>> array[${bind(tag)}, 'Value', '0']`
     const sql = `coalesce(dataset #>> array[${bind(tag)}, 'Value', '0', 'Alphabetic'], ${path})`
     const range = /^(\d{4,}[\d.+]*)?-(\d{4,}[\d.+]*)?$/.exec(value)
@@ -163,6 +199,17 @@ export async function searchWorkitems(
       .replaceAll('?', '_')
     return `${sql} ilike ${bind(pattern)}`
   })
+}
+
+export async function searchWorkitems(
+  db: Queryable,
+  matches: readonly WorkitemMatch[],
+  limit: number,
+  offset: number,
+): Promise<DicomJson[]> {
+  const values: unknown[] = []
+  const bind = (value: unknown) => `$${values.push(value)}`
+  const conditions = conditionsOf(matches, bind)
   const { rows } = await db.query<{ dataset: DicomJson }>(
     `select dataset from workitem ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}
       order by created_at desc, uid limit ${bind(limit)} offset ${bind(offset)}`,

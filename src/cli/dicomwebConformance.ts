@@ -71,7 +71,7 @@ export const dicomwebRows: readonly (readonly [transaction: string, supported: s
   ['WADO-RS, thumbnails', 'of a study or series the image in the middle', 'test/dicomweb/rendered.test.ts'],
   [
     'UPS-RS',
-    'create, search, retrieve, update, claim, complete, cancel, subscribe (also to all), event channels by WebSocket; filtered subscriptions are taken as subscriptions to all',
+    'create, search, retrieve, update, claim, complete, cancel, subscribe (also to all, and by a filter of top-level attributes), event channels by WebSocket; answers in JSON and XML',
     'test/dicomweb/ups.test.ts: is created, found, claimed, worked on and completed; those who subscribe are told',
   ],
   [

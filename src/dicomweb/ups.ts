@@ -3,13 +3,18 @@ import {
   dateTime,
   findWorkitem,
   insertWorkitem,
+  isWatched,
   searchWorkitems,
   subscribe,
+  subscribeFiltered,
+  suspend,
   tell,
   unsubscribe,
   updateWorkitem,
   type Workitem,
+  type WorkitemMatch,
   type WorkitemState,
+  watched,
   workitemEvent,
   workitemSopClass,
 } from '../archive/index.js'
@@ -38,8 +43,11 @@ class WorkitemProblem extends Error {
 const titles = { 400: 'Bad Request', 404: 'Not Found', 409: 'Conflict', 415: 'Unsupported Media Type' } as const
 const maxBodyBytes = 4 * 1024 * 1024
 const maxResults = 1000
-/** UIDs that stand for all workitems (PS3.4 CC.2.3). */
-const globalSubscriptions: readonly string[] = ['1.2.840.10008.5.1.4.34.5', '1.2.840.10008.5.1.4.34.5.1']
+/** UIDs that stand for all workitems, and for those that a filter chooses (PS3.4 CC.2.3). */
+const globalSubscriptions: Readonly<Record<string, string>> = {
+  '1.2.840.10008.5.1.4.34.5': watched.all,
+  '1.2.840.10008.5.1.4.34.5.1': watched.filtered,
+}
 
 type Handler = (req: Request, res: Response) => Promise<void>
 
@@ -141,7 +149,11 @@ export function workitemHandlers(
     }),
     subscribe: answering(async (req, res) => {
       const { aeTitle, uid } = await subscriberOf(database, req)
-      await subscribe(database, aeTitle, uid, /^(true|1|)$/i.test(String(req.query.deletionlock ?? 'false')))
+      const lock = /^(true|1|)$/i.test(String(req.query.deletionlock ?? 'false'))
+      if (uid === watched.filtered) {
+        const filter = filterOf(req)
+        await transaction(database, tx => subscribeFiltered(tx, aeTitle, filter, lock))
+      } else await subscribe(database, aeTitle, uid, lock)
       const socket = `${baseUrl(req).replace(/^http/, 'ws')}/subscribers/${encodeURIComponent(aeTitle)}`
       res.status(201).set('Content-Location', socket).end()
     }),
@@ -152,8 +164,9 @@ export function workitemHandlers(
     }),
     suspend: answering(async (req, res) => {
       const { aeTitle, uid } = await subscriberOf(database, req)
-      if (uid !== undefined) throw new WorkitemProblem(400, 'only a subscription to all workitems is suspended')
-      await unsubscribe(database, aeTitle, undefined, true)
+      if (!isWatched(uid))
+        throw new WorkitemProblem(400, 'only a subscription to all or filtered workitems is suspended')
+      await suspend(database, aeTitle, uid)
       res.status(200).end()
     }),
   }
@@ -289,11 +302,28 @@ function readQuery(req: Request) {
   return query
 }
 
-async function subscriberOf(database: Database, req: Request): Promise<{ aeTitle: string; uid: string | undefined }> {
+async function subscriberOf(database: Database, req: Request): Promise<{ aeTitle: string; uid: string }> {
   const aeTitle = String(req.params.subscriber)
   if (!/^[\x20-\x5b\x5d-\x7e]{1,16}$/.test(aeTitle)) throw new WorkitemProblem(400, 'the subscriber is no AE title')
   const uid = String(req.params.workitem)
-  if (globalSubscriptions.includes(uid)) return { aeTitle, uid: undefined }
+  const watches = globalSubscriptions[uid]
+  if (watches !== undefined) return { aeTitle, uid: watches }
   await mustFind(database, req)
   return { aeTitle, uid }
+}
+
+/** `?filter=00741204=Read again,PatientID=4711`: top-level attributes, by tag or keyword. @throws WorkitemProblem */
+function filterOf(req: Request): WorkitemMatch[] {
+  const text = new URLSearchParams(req.url.split('?')[1] ?? '').get('filter')
+  if (!text) throw new WorkitemProblem(400, 'a filtered subscription needs a filter: ?filter=ATTRIBUTE=VALUE,…')
+  return text.split(',').map(part => {
+    const [name, value] = [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]
+    const tag = /^[0-9A-Fa-f]{8}$/.test(name) ? name.toUpperCase() : tagOf(name)
+    if (!part.includes('=') || !tag || value === '')
+      throw new WorkitemProblem(
+        400,
+        'filter: expected ATTRIBUTE=VALUE, with a tag (00741204) or a keyword of the standard',
+      )
+    return { tag, value }
+  })
 }

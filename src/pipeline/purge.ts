@@ -1,5 +1,5 @@
 import { makeWorkerUtils } from 'graphile-worker'
-import { sweepOrphans, TooManyOrphans } from '../archive/index.js'
+import { sweepOrphans, TooManyOrphans, watched } from '../archive/index.js'
 import type { PipelineContext } from './context.js'
 import { deleteStudy } from './operate.js'
 
@@ -25,7 +25,7 @@ export async function purge(context: PipelineContext): Promise<void> {
     [workitemsKeptDays],
   )
   await database.query(
-    `delete from workitem_subscription s where uid <> '' and not exists (select from workitem w where w.uid = s.uid)`,
+    `delete from workitem_subscription s where uid not in ('${watched.all}', '${watched.filtered}') and not exists (select from workitem w where w.uid = s.uid)`,
   )
   await database.query(
     'delete from job_death d where not exists (select from graphile_worker.jobs j where j.id = d.job_id)',

@@ -163,6 +163,29 @@ test('an analysis is a workitem: watched from its beginning to its results, and 
   expect((await send('DELETE', `/workitems/${all}/subscribers/ALL`)).status).toBe(200)
 })
 
+test('a filtered subscription is for the workitems that match, those there are and those to come, until it is suspended', async () => {
+  const filtered = '/workitems/1.2.840.10008.5.1.4.34.5.1'
+  const label = (value: string) => ({ '00741204': text('LO', value) })
+  const before = [await created(label('Mammography')), await created(label('Angiography'))]
+  const { events, close } = await listen('FILTER')
+  const filter = encodeURIComponent('ProcedureStepLabel=Mammo*,00741200=HIGH')
+  expect((await send('POST', `${filtered}/subscribers/FILTER?filter=${filter}`)).status).toBe(201)
+  const after = [await created(label('Mammography left')), await created(label('Angiography'))]
+  for (const uid of [...before, ...after])
+    await send('PUT', `/workitems/${uid}/state`, claim('IN PROGRESS', randomUid()))
+  const told = () => [...new Set(events.map(event => textOf(event, '00001000')))]
+  await until('the events', async () => (told().length >= 2 ? true : undefined))
+  expect(told().sort()).toEqual([before[0], after[0]].sort())
+  expect((await send('POST', `${filtered}/subscribers/FILTER/suspend`)).status).toBe(200)
+  const later = await created(label('Mammography'))
+  await new Promise(resolve => setTimeout(resolve, 300))
+  expect(told()).not.toContain(later)
+  for (const wrong of ['', '?filter=', '?filter=Mammography', '?filter=NoSuchAttribute=1'])
+    expect((await send('POST', `${filtered}/subscribers/FILTER${wrong}`)).status).toBe(400)
+  expect((await send('DELETE', `${filtered}/subscribers/FILTER`)).status).toBe(200)
+  close()
+})
+
 test('an event that is too long for its channel is told without its content, and changes what it should', async () => {
   const uid = await created()
   const mine = randomUid()

@@ -23,3 +23,6 @@ end $$;
 
 -- QIDO-RS gives the newest first, those without a date last.
 create index on study (study_date desc nulls last, study_instance_uid);
+
+-- Of a filtered subscription (uid '?'): the workitems that it is for, [{ tag, value }].
+alter table workitem_subscription add column filter jsonb;
