@@ -71,16 +71,24 @@ export interface Scp {
 }
 
 const artimMilliseconds = 30_000
-const stopMilliseconds = 5000
+const stopMilliseconds = 30_000
+/** When the service stops, an association on which nothing has moved for so long is ended: the next one is another node's. */
+const quietMilliseconds = 500
 
 /** Listens for associations (PS3.8): Verification, Storage, and what `operations` add to them. */
 export async function startScp(options: ScpOptions): Promise<Scp> {
   const { log } = options
   const open = new Map<Socket, Promise<void>>()
+  const stopped = new WeakSet<Socket>()
   const take = (socket: Socket) => {
     socket.on('error', () => {}) // told by what reads it
     socket.setTimeout(options.idleSeconds * 1000, () => socket.destroy())
-    const served = serve(socket, options, () => open.size > options.maxAssociations)
+    const served = serve(
+      socket,
+      options,
+      () => open.size > options.maxAssociations,
+      () => stopped.has(socket),
+    )
       .catch(error => log.error('an association failed', errorContext(error)))
       .finally(() => {
         metrics.openAssociations.dec()
@@ -97,10 +105,22 @@ export async function startScp(options: ScpOptions): Promise<Scp> {
     useTls: tls => (server as Partial<TlsServer>).setSecureContext?.(tls),
     async stop() {
       const closed = new Promise(resolve => server.close(resolve))
+      const moved = new Map<Socket, number>()
+      const endQuiet = setInterval(() => {
+        for (const socket of open.keys()) {
+          const bytes = socket.bytesRead + socket.bytesWritten
+          if (moved.get(socket) === bytes) {
+            stopped.add(socket)
+            socket.end(abort(0))
+          }
+          moved.set(socket, bytes)
+        }
+      }, quietMilliseconds)
       const timer = setTimeout(() => {
         for (const socket of open.keys()) socket.destroy()
       }, stopMilliseconds)
       await Promise.all([closed, ...open.values()])
+      clearInterval(endQuiet)
       clearTimeout(timer)
     },
   }
@@ -130,7 +150,12 @@ function listen(server: Server, { host, port }: ScpOptions): Promise<void> {
   })
 }
 
-async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean): Promise<void> {
+async function serve(
+  socket: Socket,
+  options: ScpOptions,
+  tooMany: () => boolean,
+  endedByUs: () => boolean,
+): Promise<void> {
   const { log, ingest } = options
   const bytes = new ByteReader(socket)
   const artim = setTimeout(() => socket.destroy(), artimMilliseconds)
@@ -179,6 +204,10 @@ async function serve(socket: Socket, options: ScpOptions, tooMany: () => boolean
       log.warn('an association was aborted', { address: socket.remoteAddress, reason: error.message })
       socket.end(abort(store ? 2 : 6))
     } else if (!(error instanceof ConnectionEnded) && (error as NodeJS.ErrnoException).code === undefined) throw error
+    if (endedByUs() && !store?.isReceiving) {
+      log.info('an association was ended, since the service stops', { ...told, ...store?.counts() })
+      return
+    }
     metrics.associations.inc({ outcome: 'broken' })
     await store?.wasCut(error as Error, told)
   } finally {

@@ -25,6 +25,8 @@ export class StoreScp implements StoreReception {
   readonly studies = new Set<string>()
   stored = 0
   refused = 0
+  /** Is an instance on its way? */
+  isReceiving = false
 
   constructor(private readonly options: StoreScpOptions) {}
 
@@ -34,6 +36,7 @@ export class StoreScp implements StoreReception {
     if (unavailable) return this.unavailable(unavailable)
     const leave = ingest.admit(source, instanceWindow)
     if (!leave) return this.unavailable('too much is on its way in at the moment; try again')
+    this.isReceiving = true
     const receiver = ingest.begin(source)
     const ours = movedFor && aeTitle && command[field.moveOriginatorAeTitle] === aeTitle
     // Group 0002 is ours to write (PS3.10 7.1); the data set follows as it comes from the network.
@@ -51,13 +54,16 @@ export class StoreScp implements StoreReception {
     }
     return {
       write: part => receiver.write(part),
-      end: async () =>
-        this.judge(
+      end: async () => {
+        const judged = this.judge(
           await ingest
             .finish(receiver, { ...(source ? { source } : {}), ...(ours ? { sourceOf: movedFor } : {}), expected })
             .catch(error => this.failed(error as Error))
             .finally(leave),
-        ),
+        )
+        this.isReceiving = false
+        return judged
+      },
       abort: async () => {
         const study = receiver.studyInstanceUid
         if (study) this.studies.add(study)

@@ -10,8 +10,11 @@ import { readPart10Header } from '../../src/dicom/part10.js'
 import { allowsAddress } from '../../src/dimse/addresses.js'
 import { commandField, decodeCommand, encodeCommand, field } from '../../src/dimse/command.js'
 import { echo } from '../../src/dimse/echo.js'
+import { openAssociation } from '../../src/dimse/openAssociation.js'
 import { associateRequest, ProtocolError, readAssociateRequest } from '../../src/dimse/pdu.js'
-import { judge, storeScu } from '../../src/dimse/storeScu.js'
+import { judge, placeOf, proposed, storeOver, storeScu } from '../../src/dimse/storeScu.js'
+import { silentLog } from '../../src/platform/log.js'
+import { startTestDatabase } from '../fixtures/database.js'
 import { startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { freePort, hasProgram, testWhere } from '../fixtures/peers.js'
@@ -214,6 +217,36 @@ test('while too much is on its way C-STORE is answered with A700, and a moment l
   expect(await send()).toMatchObject({ outcome: 'delivered' })
   await scu.close()
   await other.stop()
+}, 30_000)
+
+test('a service that stops ends a quiet association soon, and takes nobody for one who was cut off', async () => {
+  const base = await startTestDatabase()
+  const { host, port: databasePort, user, database } = base.database.options
+  const stopping = await freePort()
+  const other = await startTestService({
+    environment: {
+      RADBRIDGE_DIMSE_PORT: String(stopping),
+      RADBRIDGE_QUIET_SECONDS: '3600',
+      DATABASE_URL: `postgresql://${user}@localhost:${databasePort}/${database}?host=${encodeURIComponent(host!)}`,
+    },
+  })
+  const uids = freshUids()
+  const object = file(instance(uids), uids)
+  const placed = { ...object, ...(await placeOf(object.path)) }
+  const { association, closed } = await openAssociation(
+    peer({ port: stopping }),
+    proposed(object.sopClassUid, placed.transferSyntax, false),
+    { log: silentLog },
+  )
+  expect(await storeOver(association, placed, {})).toMatchObject({ outcome: 'delivered' })
+  await other.stop() // the association stays open for the next instance
+  expect(await closed).toBeDefined()
+  const { rows } = await base.database.query<{ evidence: object[] }>(
+    'select evidence from study_revision where study_instance_uid = $1',
+    [uids.study],
+  )
+  expect(rows[0]!.evidence).toEqual([])
+  await base.stop()
 }, 30_000)
 
 describe('TLS', () => {
