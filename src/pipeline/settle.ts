@@ -21,6 +21,10 @@ import { whenToAnalyze } from './whenToAnalyze.js'
 export async function settle({ study }: JobPayloads['settle'], context: PipelineContext): Promise<void> {
   const completeness = await askBeforehand(study, context)
   if (completeness === 'fetched') return // what came puts settling off anew
+  if ('tooEarly' in completeness) {
+    await addJob(context.database, 'settle', { study }, { key: `settle:${study}`, inSeconds: completeness.tooEarly })
+    return
+  }
   await transaction(context.database, async tx => {
     const current = await findRevision(tx, study, undefined, true)
     if (current?.state !== 'receiving') return
@@ -77,14 +81,18 @@ export async function sendOnItsWay(tx: Transaction, current: StudyRevision, cont
 }
 
 /** Judges whether the study is whole, when it has been quiet for a moment. What is missing is fetched at once: should its sender still bring it, that is a re-send. */
-async function askBeforehand(study: string, context: PipelineContext): Promise<Completeness | 'fetched'> {
+async function askBeforehand(
+  study: string,
+  context: PipelineContext,
+): Promise<Completeness | { tooEarly: number } | 'fetched'> {
   const { database, endpoints, quietSeconds } = context
   const unknown: Completeness = { outcome: 'unknown' }
   if (!(await canBeJudged(study, context))) return unknown
   const current = await findRevision(database, study)
   if (current?.state !== 'receiving') return unknown
   const early = Math.min(quietSeconds, endpoints.completeness.afterSeconds)
-  if ((await quietPeriodLeft(database, study, early)) > 0) return unknown
+  const tooEarly = await quietPeriodLeft(database, study, early)
+  if (tooEarly > 0) return { tooEarly }
   const completeness = await judgeCompleteness(study, context)
   if (completeness.outcome !== 'missing') return completeness
   const { rows } = await database.query<{ tries: number }>(

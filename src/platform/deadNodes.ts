@@ -66,7 +66,7 @@ async function freeJobs(session: Transaction, workers: readonly string[]): Promi
   await session.query(
     `select graphile_worker.reschedule_jobs(
               array[j.id],
-              run_at => case when deaths > ${innocentDeaths} then now() + interval '1 second' * 2 ^ (deaths - ${innocentDeaths}) end,
+              run_at => case when deaths > ${innocentDeaths} then now() + interval '1 second' * least(30, 2 ^ (deaths - ${innocentDeaths})) end,
               attempts => case when deaths >= ${mostDeaths} then j.max_attempts else greatest(0, j.attempts - 1) end)
        from graphile_worker.jobs j join unnest($1::bigint[], $2::int[]) d(id, deaths) using (id)`,
     [rows.map(row => row.id), rows.map(row => row.deaths)],

@@ -262,7 +262,8 @@ const states = async () => {
 }
 const settled = async () =>
   [...(await states()).values()].filter(({ state }) => ['completed', 'failed'].includes(state)).length === studyCount
-await until('all studies', settled, 300).catch(error => say(error.message))
+// Deliveries come back after pauses that have grown while the PACS was away.
+await until('all studies', settled, 1200).catch(error => say(error.message))
 // What failed while the world was broken is taken up again by an administrator, once.
 const failed = [...(await states()).values()].filter(({ state }) => state === 'failed')
 for (const { uid } of failed) await fetch(`${url}/api/studies/${uid}/retry`, { method: 'POST' })
