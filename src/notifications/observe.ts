@@ -32,30 +32,38 @@ export async function observe(context: PipelineContext): Promise<void> {
   })
 }
 
-/** Rows that came since it was looked last; the first look only remembers where it stands. */
+/**
+ * Rows of a table of what happened that came since it was looked last; the first look only remembers where it stands. A transaction that is still at work may have
+ * taken a lower id than one that has ended: what came after it began is left for the next look.
+ */
 async function since<R extends { id: number }>(
   tx: Queryable,
   name: string,
-  newest: string,
+  table: 'study_event' | 'canary_decision',
   query: string,
 ): Promise<R[]> {
   const setting = `observed ${name}`
-  const { rows } = await tx.query<{ value: string }>('select value from setting where name = $1', [setting])
-  const { rows: last } = await tx.query<{ id: number | null }>(newest)
-  const until = last[0]?.id ?? 0
+  const { rows } = await tx.query<{ value: string }>('select value from setting where name = $1 for update', [setting])
+  const { rows: last } = await tx.query<{ id: number | null }>(
+    `select max(id) id from ${table} where at < coalesce(
+       (select min(xact_start) from pg_stat_activity
+         where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid()), 'infinity')`,
+  )
+  const from = Number(rows[0]?.value ?? 0)
+  const until = Math.max(from, last[0]?.id ?? 0)
   await tx.query(
     'insert into setting (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value',
     [setting, String(until)],
   )
   if (!rows[0]) return []
-  return (await tx.query<R>(query, [Number(rows[0].value), until])).rows
+  return (await tx.query<R>(query, [from, until])).rows
 }
 
 async function studiesFailed(tx: Queryable): Promise<Occurrence[]> {
   const rows = await since<{ id: number; study: string; reason: string | null }>(
     tx,
     'failed studies',
-    'select max(id) id from study_event',
+    'study_event',
     `select id, study_instance_uid study, detail ->> 'reason' reason from study_event where id > $1 and id <= $2 and kind = 'failed'`,
   )
   return rows.map(({ id, study, reason }) => ({
@@ -70,7 +78,7 @@ async function deadLetters(tx: Queryable): Promise<Occurrence[]> {
   const rows = await since<{ id: number; study: string; destination: string; detail: string; objects: number }>(
     tx,
     'dead letters',
-    'select max(id) id from study_event',
+    'study_event',
     `select max(id) id, study_instance_uid study, detail ->> 'destination' destination, max(detail ->> 'detail') detail, count(*)::int objects
        from study_event where id > $1 and id <= $2 and kind = 'delivery dead' group by 2, 3`,
   )
@@ -87,7 +95,7 @@ async function canarySteps(tx: Queryable): Promise<Occurrence[]> {
   const rows = await since<{ id: number; route: string; provider: string; from: number; to: number; reason: string }>(
     tx,
     'canary steps',
-    'select max(id) id from canary_decision',
+    'canary_decision',
     `select id, route, provider, from_percent "from", to_percent "to", reason from canary_decision where id > $1 and id <= $2`,
   )
   return rows.map(({ id, route, provider, from, to, reason }) => ({

@@ -130,23 +130,31 @@ test('an urgent finding is told at once, signed, without patient data, and with 
 }, 60_000)
 
 test('dead letters and failed studies are told once, by mail and webhook', async () => {
-  await observe() // the first look remembers where it stands
+  const [dead] = await until('a dead letter, and with it a failed study', async () => {
+    const rows = await service.query<{ id: number }>(
+      `select d.id from delivery d join study_revision r using (study_instance_uid, revision) where d.state = 'dead' and r.state = 'failed'`,
+    )
+    return rows.length > 0 ? rows : undefined
+  })
+  // The first look, and only then, remembers where it stands: what has happened before is not told.
+  await observe()
   await until('it has looked', async () => {
     const rows = await service.query(`select 1 from setting where name = 'observed dead letters'`)
     return rows.length > 0 || undefined
   })
-  const [dead] = await until('a dead letter', async () => {
-    const rows = await service.query<{ id: number }>(`select id from delivery where state = 'dead'`)
-    return rows.length > 0 ? rows : undefined
-  })
   await http('POST', `${service.url}/api/deliveries/${dead!.id}/retry`)
-  await until('it is dead again', async () => {
-    const rows = await service.query(`select 1 from delivery where state = 'dead'`)
+  await until('it is dead again, and the study has failed again', async () => {
+    const rows = await service.query(
+      `select 1 from delivery d join study_revision r using (study_instance_uid, revision) where d.state = 'dead' and r.state = 'failed'`,
+    )
     return rows.length > 0 || undefined
   })
-  for (let i = 0; i < 3; i++) await observe()
   const told = () => calls.filter(({ path }) => path === '/it').map(({ body }) => JSON.parse(body))
-  await until('both are told', async () => (told().length >= 2 ? true : undefined))
+  await until('both are told', async () => {
+    await observe()
+    return told().length >= 2 || undefined
+  })
+  for (let i = 0; i < 3; i++) await observe()
   await new Promise(resolve => setTimeout(resolve, 1500))
   expect(
     told()
@@ -170,7 +178,6 @@ test('a provider that went away and came back, a step of a canary, a destination
   await service.query(
     `update delivery set state = 'pending', attempts = 4, last_error = 'no answer' where state = 'dead'`,
   )
-  await observe()
   const told = () => calls.filter(({ path }) => path === '/it').map(({ body }) => JSON.parse(body).summary as string)
   for (const words of [
     'Provider lung-ai is away: it answers 503',
@@ -178,7 +185,10 @@ test('a provider that went away and came back, a step of a canary, a destination
     'The share of next on route all went from 30 % to 10 %: down: 7 % failed',
     'Destination refusing takes nothing, 1 object waits: no answer',
   ])
-    await until(words, async () => (told().includes(words) ? true : undefined))
+    await until(words, async () => {
+      await observe()
+      return told().includes(words) || undefined
+    })
 }, 30_000)
 
 test('a test says that it is one, and what is wrong with a rule', async () => {

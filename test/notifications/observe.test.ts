@@ -8,7 +8,7 @@ beforeAll(async () => {
 providers:
   - { name: metered, kind: imaging-rest, baseUrl: 'http://127.0.0.1:9', price: { perMillionUnits: 10, currency: EUR }, budget: { perDay: 100 } }
 routes: []
-notifications: [{ name: money-and-models, on: [budget, drift], webhook: { url: 'http://127.0.0.1:9/none' } }]
+notifications: [{ name: money-and-models, on: [budget, drift, canary-step], webhook: { url: 'http://127.0.0.1:9/none' } }]
 `,
   })
 })
@@ -64,4 +64,35 @@ test('a model that finds much more than before is told of, looked for once an ho
   await look()
   await look()
   expect(await drifted()).toEqual(['drift: positive studies of metered (primary): 40 % lately, 9 % before'])
+}, 30_000)
+
+test('what a transaction was still at work on when it was looked is told when it has ended', async () => {
+  const step = (route: string, seconds: number) =>
+    service.query(
+      `with step as (insert into canary_decision (route, provider, from_percent, to_percent, reason) values ($1, 'metered', 0, 10, 'by hand') returning id)
+       select pg_sleep($2) from step`,
+      [route, seconds],
+    )
+  const steps = async () =>
+    (
+      await service.query<{ detail: { route: string } }>(
+        `select detail from notification where event = 'canary-step' order by id`,
+      )
+    ).map(({ detail }) => detail.route)
+  await step('before', 0)
+  await look()
+  const slow = step('slow', 1)
+  await until(
+    'the slow one has its id',
+    async () =>
+      (
+        await service.query(`select 1 from pg_stat_activity where wait_event = 'PgSleep' and backend_xid is not null`)
+      )[0],
+  )
+  await step('quick', 0)
+  await look()
+  await slow
+  await look()
+  await look()
+  expect((await steps()).filter(route => route !== 'before')).toEqual(['slow', 'quick'])
 }, 30_000)
