@@ -137,9 +137,11 @@ test('dead letters and failed studies are told once, by mail and webhook', async
     return rows.length > 0 ? rows : undefined
   })
   // The first look, and only then, remembers where it stands: what has happened before is not told.
-  await observe()
-  await until('it has looked', async () => {
-    const rows = await service.query(`select 1 from setting where name = 'observed dead letters'`)
+  await until('it has looked at all of it', async () => {
+    await observe()
+    const rows = await service.query(
+      `select 1 from setting where name = 'observed dead letters' and value::bigint >= (select max(id) from study_event)`,
+    )
     return rows.length > 0 || undefined
   })
   await http('POST', `${service.url}/api/deliveries/${dead!.id}/retry`)
