@@ -9,21 +9,14 @@ export type BlobKey = string & { readonly kind?: 'BlobKey' }
  */
 export interface IncomingBlob {
   readonly key: BlobKey
-  readonly descriptor: number
-  /** Each write is durable when it returns (O_SYNC). */
-  readonly writesAreDurable: boolean
 }
 
 /** Where the bytes of instances are kept: a folder (directoryStore.ts), or a bucket of an object storage (s3Store.ts). */
 export interface BlobStore {
-  /**
-   * Makes an empty file.
-   * @param atOnce true if one `write` will bring all of it
-   */
-  receive(atOnce: boolean): Promise<IncomingBlob>
+  /** Makes an empty file. */
+  receive(): Promise<IncomingBlob>
   /** Appends. */
   write(blob: IncomingBlob, buffers: readonly Buffer[]): Promise<void>
-  readBack(blob: IncomingBlob, into: Buffer, length: number, position: number): Promise<number>
   /** Makes bytes and name of a received file durable. Until this has resolved nothing may refer to the key. */
   keep(blob: IncomingBlob): Promise<BlobKey>
   discard(blob: IncomingBlob): Promise<void>

@@ -1,25 +1,22 @@
 import { randomUUID } from 'node:crypto'
-import { close, closeSync, constants, createReadStream, fsync, open, type ReadStream, read, writev } from 'node:fs'
+import { closeSync, createReadStream, open, type ReadStream, read } from 'node:fs'
 import { mkdir, open as openFile, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type BlobKey, type BlobStore, folderOf, type IncomingBlob, isBlobKey } from './blobStore.js'
+import { CachedFile, DirectFile, type IncomingFile } from './incomingFile.js'
 
-// Descriptors, not FileHandles: a handle can only be closed by one more trip through the thread pool, and each trip costs a received
-// instance 0.1 to 0.2 ms.
-const [openDescriptor, writeVector, readInto, sync, closeDescriptor] = [
-  promisify(open),
-  promisify(writev),
-  promisify(read),
-  promisify(fsync),
-  promisify(close),
-]
+const [openDescriptor, readInto] = [promisify(open), promisify(read)]
 
 /**
  * ext4, XFS and Btrfs by the magic number of statfs(2): the first fsync of a new file commits its name with it. On any other file
  * system its folder is synchronized too.
  */
 const orderedFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x9123683e])
+
+export interface IncomingInFolder<F extends IncomingFile = IncomingFile> extends IncomingBlob {
+  readonly file: F
+}
 
 /**
  * Blobs as files in folders by minute: `2026/11/24/1045/NAME.dcm`. All that is received within a moment stands in one folder,
@@ -34,56 +31,48 @@ export class DirectoryStore implements BlobStore {
   private constructor(
     readonly directory: string,
     private readonly namesFollowFiles: boolean,
+    private readonly direct: boolean,
   ) {}
 
   static async open(directory: string): Promise<DirectoryStore> {
     await mkdir(directory, { recursive: true, mode: 0o700 })
     const { type } = await statfs(directory)
-    return new DirectoryStore(directory, orderedFileSystems.has(type))
+    const isKnown = orderedFileSystems.has(type)
+    return new DirectoryStore(directory, isKnown, isKnown && (await DirectFile.isPossible(directory)))
   }
 
-  /**
-   * Makes an empty file.
-   * @param atOnce true if one `write` will bring all of it: that write then makes it durable, in one trip to the disk
-   */
-  async receive(atOnce: boolean): Promise<IncomingBlob> {
+  async receive(): Promise<IncomingInFolder> {
+    const { key, path } = await this.newName()
+    return { key, file: (this.direct && (await DirectFile.create(path))) || (await CachedFile.create(path)) }
+  }
+
+  /** As `receive`, for somebody else to make it durable who reads it at once. */
+  async receiveCached(): Promise<IncomingInFolder<CachedFile>> {
+    const { key, path } = await this.newName()
+    return { key, file: await CachedFile.create(path) }
+  }
+
+  private async newName(): Promise<{ key: BlobKey; path: string }> {
     const folder = folderOf(new Date())
     await this.makeFolder(folder)
     const key: BlobKey = `${folder}/${randomUUID()}.dcm`
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | (atOnce ? synchronous : 0)
-    const descriptor = await openDescriptor(this.pathOf(key), flags, 0o600)
-    return { key, descriptor, writesAreDurable: atOnce && synchronous !== 0 }
+    return { key, path: this.pathOf(key) }
   }
 
-  /** Appends; a short write is carried on until the system says why it cannot. */
-  async write(blob: IncomingBlob, buffers: readonly Buffer[]): Promise<void> {
-    let rest = [...buffers]
-    while (rest.length > 0) {
-      let { bytesWritten } = await writeVector(blob.descriptor, rest)
-      while (rest.length > 0 && bytesWritten >= rest[0]!.length) bytesWritten -= rest.shift()!.length
-      if (rest.length > 0) rest = [rest[0]!.subarray(bytesWritten), ...rest.slice(1)]
-    }
-  }
-
-  async readBack(blob: IncomingBlob, into: Buffer, length: number, position: number): Promise<number> {
-    return (await readInto(blob.descriptor, into, 0, length, position)).bytesRead
+  write({ file }: IncomingInFolder, buffers: readonly Buffer[]): Promise<void> {
+    return file.write(buffers)
   }
 
   /** Makes bytes and name of a received file durable. Until this has resolved nothing may refer to the key. */
-  async keep(blob: IncomingBlob): Promise<BlobKey> {
-    if (!blob.writesAreDurable) await sync(blob.descriptor)
-    if (!this.namesFollowFiles) await this.syncName(blob.key.slice(0, blob.key.lastIndexOf('/')))
-    try {
-      closeSync(blob.descriptor) // nothing is left to be written: it returns at once
-    } catch {
-      // The bytes are durable, and the descriptor is gone either way: closing it again might close another file's.
-    }
-    return blob.key
+  async keep({ key, file }: IncomingInFolder): Promise<BlobKey> {
+    await file.finish()
+    if (!this.namesFollowFiles) await this.syncName(key.slice(0, key.lastIndexOf('/')))
+    return key
   }
 
-  async discard(blob: IncomingBlob): Promise<void> {
-    await closeDescriptor(blob.descriptor).catch(() => {})
-    await this.remove(blob.key)
+  async discard({ key, file }: IncomingInFolder): Promise<void> {
+    await file.close()
+    await this.remove(key)
   }
 
   async localPath(key: BlobKey): Promise<string> {
@@ -178,9 +167,6 @@ export class DirectoryStore implements BlobStore {
     return making
   }
 }
-
-/** 0 where the platform has no such flag (Windows): then `keep` synchronizes. */
-const synchronous = constants.O_SYNC ?? 0
 
 /** Minute folders, by name from `from` (included) to `until` (not included). */
 async function foldersBetween(directory: string, from: string, until: string): Promise<string[]> {

@@ -1,15 +1,18 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { closeSync, createReadStream, createWriteStream, fstat, type ReadStream, read } from 'node:fs'
+import { createReadStream, createWriteStream, fstat, type ReadStream, read } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import type * as Sdk from '@aws-sdk/client-s3'
-import { type BlobKey, type BlobStore, type IncomingBlob, isBlobKey } from './blobStore.js'
-import { DirectoryStore } from './directoryStore.js'
+import { type BlobKey, type BlobStore, isBlobKey } from './blobStore.js'
+import { DirectoryStore, type IncomingInFolder } from './directoryStore.js'
+import type { CachedFile } from './incomingFile.js'
 
 const [statDescriptor, readInto] = [promisify(fstat), promisify(read)]
+
+type Incoming = IncomingInFolder<CachedFile>
 
 export interface S3Options {
   bucket: { name: string; prefix: string }
@@ -76,28 +79,24 @@ export class S3Store implements BlobStore {
     return new S3Store(sdk, client, await DirectoryStore.open(directory), options)
   }
 
-  receive(): Promise<IncomingBlob> {
-    return this.files.receive(false) // its durability is that of the object storage
+  receive(): Promise<Incoming> {
+    return this.files.receiveCached() // its durability is that of the object storage
   }
 
-  write(blob: IncomingBlob, buffers: readonly Buffer[]): Promise<void> {
+  write(blob: Incoming, buffers: readonly Buffer[]): Promise<void> {
     return this.files.write(blob, buffers)
   }
 
-  readBack(blob: IncomingBlob, into: Buffer, length: number, position: number): Promise<number> {
-    return this.files.readBack(blob, into, length, position)
+  async keep({ key, file }: Incoming): Promise<BlobKey> {
+    const { size } = await statDescriptor(file.descriptor)
+    if (size <= partBytes) await this.put(key, file.descriptor, size)
+    else await this.putInParts(key, file.descriptor, size)
+    await file.close()
+    this.remember(key, size)
+    return key
   }
 
-  async keep(blob: IncomingBlob): Promise<BlobKey> {
-    const { size } = await statDescriptor(blob.descriptor)
-    if (size <= partBytes) await this.put(blob, size)
-    else await this.putInParts(blob, size)
-    closeSync(blob.descriptor)
-    this.remember(blob.key, size)
-    return blob.key
-  }
-
-  discard(blob: IncomingBlob): Promise<void> {
+  discard(blob: Incoming): Promise<void> {
     return this.files.discard(blob)
   }
 
@@ -160,14 +159,14 @@ export class S3Store implements BlobStore {
     return { Bucket: name, Key: prefix + key }
   }
 
-  private async put({ key, descriptor }: IncomingBlob, size: number): Promise<void> {
+  private async put(key: BlobKey, descriptor: number, size: number): Promise<void> {
     const body = await bytesOf(descriptor, 0, size)
     await this.client.send(
       new this.sdk.PutObjectCommand({ ...this.object(key), Body: body, ContentMD5: md5(body, 'base64') }),
     )
   }
 
-  private async putInParts({ key, descriptor }: IncomingBlob, size: number): Promise<void> {
+  private async putInParts(key: BlobKey, descriptor: number, size: number): Promise<void> {
     const object = this.object(key)
     const { UploadId } = await this.client.send(new this.sdk.CreateMultipartUploadCommand(object))
     const length = Math.max(partBytes, Math.ceil(size / mostParts))

@@ -4,7 +4,7 @@ import { textOf } from '../dicom/dicomJson.js'
 import { type HeaderOutcome, type InstanceHeader, readPart10Header } from '../dicom/part10.js'
 import { reason } from '../dicom/reasons.js'
 import type { SourceRules } from '../platform/endpoints.js'
-import { checkPixelData } from './checkPixelData.js'
+import { PixelDataCheck } from './pixelDataCheck.js'
 
 /** Bytes gathered before they are written with one call. */
 const writeSize = 1024 * 1024
@@ -52,6 +52,8 @@ export class InstanceReceiver {
   private nextAttempt = firstHeaderAttempt
   private header: InstanceHeader | undefined
   private refusal: Refusal | undefined
+  /** From when the header is read. */
+  private pixels: PixelDataCheck | undefined
 
   constructor(
     private readonly blobs: BlobStore,
@@ -85,8 +87,8 @@ export class InstanceReceiver {
       this.beginning.push(chunk)
       if (this.byteLength >= this.nextAttempt) this.readHeader(false)
       if (this.refusal) return undefined
-    }
-    if (this.unwrittenBytes >= writeSize) this.flush(false)
+    } else this.pixels!.next(chunk)
+    if (this.unwrittenBytes >= writeSize) this.flush()
     return this.pendingBytes > maxUnwritten ? this.writing : undefined
   }
 
@@ -94,7 +96,7 @@ export class InstanceReceiver {
   async end(): Promise<ReceivedInstance | Refusal> {
     if (!this.refusal && this.beginning) this.readHeader(true)
     if (!this.refusal) {
-      this.flush(true)
+      this.flush()
       await this.writing
     }
     if (this.refusal || !this.header) {
@@ -102,16 +104,14 @@ export class InstanceReceiver {
       return this.refusal!
     }
     if (this.writeError) return this.storageRefused(this.writeError)
-    const blob = await this.blob!
-    const readAt = (into: Buffer, length: number, at: number) => this.blobs.readBack(blob, into, length, at)
-    const pixels = await checkPixelData(this.header, readAt, this.byteLength)
+    const pixels = this.pixels!.end(this.byteLength)
     if (pixels.outcome === 'cut') {
       await this.abort()
       return { ...this.identity(), outcome: 'refused', reason: reason.cannotUnderstand, detail: pixels.detail }
     }
     let blobKey: BlobKey
     try {
-      blobKey = await this.blobs.keep(blob)
+      blobKey = await this.blobs.keep(await this.blob!)
     } catch (error) {
       return this.storageRefused(error as Error)
     }
@@ -138,15 +138,14 @@ export class InstanceReceiver {
     return { ...this.identity(), outcome: 'refused', reason: reason.outOfResources, detail }
   }
 
-  /** @param last true if nothing follows */
-  private flush(last: boolean): void {
+  private flush(): void {
     const buffers = this.unwritten
     const bytes = this.unwrittenBytes
     if (bytes === 0) return
     this.unwritten = []
     this.unwrittenBytes = 0
     this.pendingBytes += bytes
-    this.blob ??= this.blobs.receive(last)
+    this.blob ??= this.blobs.receive()
     this.writing = this.writing.then(async () => {
       try {
         if (!this.writeError) await this.blobs.write(await this.blob!, buffers)
@@ -175,7 +174,15 @@ export class InstanceReceiver {
     this.header = outcome.header
     this.beginning = undefined
     const forbidden = whyNotAccepted(outcome.header, this.limits.accept)
-    if (forbidden) this.refuse(reason.sopClassNotSupported, forbidden)
+    if (forbidden) {
+      this.refuse(reason.sopClassNotSupported, forbidden)
+      return
+    }
+    this.pixels = new PixelDataCheck(outcome.header)
+    this.pixels.next(beginning)
+    // The file is made while the rest arrives.
+    this.blob ??= this.blobs.receive()
+    this.blob.catch(() => {}) // told by the first write
   }
 
   private identity() {

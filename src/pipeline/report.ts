@@ -164,7 +164,7 @@ async function findPredecessor(db: Queryable, context: ResultContext): Promise<I
 }
 
 async function keepBlob(bytes: Buffer, { blobs }: PipelineContext): Promise<BlobKey> {
-  const blob = await blobs.receive(true)
+  const blob = await blobs.receive()
   try {
     await blobs.write(blob, [bytes])
   } catch (error) {
