@@ -5,21 +5,21 @@ export type BlobKey = string & { readonly kind?: 'BlobKey' }
 
 /**
  * A file being received. It bears its final name from the beginning; what makes it one of the archive is the index row that names it,
- * and none does before `BlobStore.keep` has resolved. A file without a row is an orphan: `sweepOrphans` removes it.
+ * and none does before `keep` has resolved. A file without a row is an orphan: `sweepOrphans` removes it.
  */
 export interface IncomingBlob {
   readonly key: BlobKey
+  /** Appends a copy of the bytes. What goes wrong is told by `keep`. @returns a promise to wait for when the storage is behind */
+  write(bytes: Buffer): Promise<void> | undefined
+  /** Makes bytes and name durable. Until this has resolved nothing may refer to the key. @throws Error what the storage has refused; then it is to be discarded */
+  keep(): Promise<BlobKey>
+  discard(): Promise<void>
 }
 
 /** Where the bytes of instances are kept: a folder (directoryStore.ts), or a bucket of an object storage (s3Store.ts). */
 export interface BlobStore {
   /** Makes an empty file. */
-  receive(): Promise<IncomingBlob>
-  /** Appends. */
-  write(blob: IncomingBlob, buffers: readonly Buffer[]): Promise<void>
-  /** Makes bytes and name of a received file durable. Until this has resolved nothing may refer to the key. */
-  keep(blob: IncomingBlob): Promise<BlobKey>
-  discard(blob: IncomingBlob): Promise<void>
+  receive(): IncomingBlob
   /**
    * A file of this machine with the bytes of the blob, to be read soon. It is not to be changed.
    * @throws Error with code ENOENT if there is no such blob

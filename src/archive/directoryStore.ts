@@ -4,7 +4,7 @@ import { mkdir, open as openFile, readdir, rm, stat, statfs } from 'node:fs/prom
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type BlobKey, type BlobStore, folderOf, type IncomingBlob, isBlobKey } from './blobStore.js'
-import { CachedFile, DirectFile, type IncomingFile } from './incomingFile.js'
+import { IncomingFile } from './incomingFile.js'
 
 const [openDescriptor, readInto] = [promisify(open), promisify(read)]
 
@@ -13,10 +13,6 @@ const [openDescriptor, readInto] = [promisify(open), promisify(read)]
  * system its folder is synchronized too.
  */
 const orderedFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x9123683e])
-
-export interface IncomingInFolder<F extends IncomingFile = IncomingFile> extends IncomingBlob {
-  readonly file: F
-}
 
 /**
  * Blobs as files in folders by minute: `2026/11/24/1045/NAME.dcm`. All that is received within a moment stands in one folder,
@@ -38,41 +34,30 @@ export class DirectoryStore implements BlobStore {
     await mkdir(directory, { recursive: true, mode: 0o700 })
     const { type } = await statfs(directory)
     const isKnown = orderedFileSystems.has(type)
-    return new DirectoryStore(directory, isKnown, isKnown && (await DirectFile.isPossible(directory)))
+    return new DirectoryStore(directory, isKnown, isKnown && (await IncomingFile.canBeDirect(directory)))
   }
 
-  async receive(): Promise<IncomingInFolder> {
-    const { key, path } = await this.newName()
-    return { key, file: (this.direct && (await DirectFile.create(path))) || (await CachedFile.create(path)) }
+  receive(): IncomingBlob {
+    const { key, file } = this.newFile(this.direct)
+    return {
+      key,
+      write: bytes => file.write(bytes),
+      keep: async () => {
+        await file.finish()
+        if (!this.namesFollowFiles) await this.syncName(key.slice(0, key.lastIndexOf('/')))
+        return key
+      },
+      discard: async () => {
+        await file.close()
+        await this.remove(key)
+      },
+    }
   }
 
-  /** As `receive`, for somebody else to make it durable who reads it at once. */
-  async receiveCached(): Promise<IncomingInFolder<CachedFile>> {
-    const { key, path } = await this.newName()
-    return { key, file: await CachedFile.create(path) }
-  }
-
-  private async newName(): Promise<{ key: BlobKey; path: string }> {
+  newFile(direct: boolean): { key: BlobKey; file: IncomingFile } {
     const folder = folderOf(new Date())
-    await this.makeFolder(folder)
     const key: BlobKey = `${folder}/${randomUUID()}.dcm`
-    return { key, path: this.pathOf(key) }
-  }
-
-  write({ file }: IncomingInFolder, buffers: readonly Buffer[]): Promise<void> {
-    return file.write(buffers)
-  }
-
-  /** Makes bytes and name of a received file durable. Until this has resolved nothing may refer to the key. */
-  async keep({ key, file }: IncomingInFolder): Promise<BlobKey> {
-    await file.finish()
-    if (!this.namesFollowFiles) await this.syncName(key.slice(0, key.lastIndexOf('/')))
-    return key
-  }
-
-  async discard({ key, file }: IncomingInFolder): Promise<void> {
-    await file.close()
-    await this.remove(key)
+    return { key, file: new IncomingFile(this.pathOf(key), direct, this.makeFolder(folder)) }
   }
 
   async localPath(key: BlobKey): Promise<string> {

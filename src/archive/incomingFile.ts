@@ -1,100 +1,66 @@
-import { close, closeSync, constants, fsync, ftruncate, open, write, writev } from 'node:fs'
+import { close, closeSync, constants, fsync, ftruncate, open, write } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
 // Descriptors, not FileHandles: a handle can only be closed by one more trip through the thread pool, and each trip costs a received
 // instance 0.1 to 0.2 ms.
-const [openDescriptor, writeAt, writeVector, truncate, sync, closeDescriptor] = [
+const [openDescriptor, writeAt, truncate, sync, closeDescriptor] = [
   promisify(open),
   promisify(write),
-  promisify(writev),
   promisify(ftruncate),
   promisify(fsync),
   promisify(close),
 ]
 
-/** A file that is written from its first byte to its last one, then made durable. */
-export interface IncomingFile {
-  /** Appends. The buffers are no longer needed when it has resolved. */
-  write(buffers: readonly Buffer[]): Promise<void>
-  /** Makes all bytes durable, and closes. */
-  finish(): Promise<void>
-  /** Closes it as it is. */
-  close(): Promise<void>
-}
-
-const newFile = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
-
-/** By way of the system's cache, as any other file. */
-export class CachedFile implements IncomingFile {
-  private constructor(readonly descriptor: number) {}
-
-  static async create(path: string): Promise<CachedFile> {
-    return new CachedFile(await openDescriptor(path, newFile, 0o600))
-  }
-
-  /** A short write is carried on until the system says why it cannot. */
-  async write(buffers: readonly Buffer[]): Promise<void> {
-    let rest = [...buffers]
-    while (rest.length > 0) {
-      let { bytesWritten } = await writeVector(this.descriptor, rest)
-      while (rest.length > 0 && bytesWritten >= rest[0]!.length) bytesWritten -= rest.shift()!.length
-      if (rest.length > 0) rest = [rest[0]!.subarray(bytesWritten), ...rest.slice(1)]
-    }
-  }
-
-  async finish(): Promise<void> {
-    await sync(this.descriptor)
-    closeDurable(this.descriptor)
-  }
-
-  async close(): Promise<void> {
-    await closeDescriptor(this.descriptor).catch(() => {})
-  }
-}
-
 /** What O_DIRECT asks of memory, offsets and lengths on any disk. */
 const blockBytes = 4096
-const pieceBytes = 1024 * 1024
-const pieceCount = 64
+/** Pieces of one file that wait to be written; who brings more waits. */
+const mostWaiting = 2
 
 /**
- * Past the system's cache (O_DIRECT), a piece at a time: what is received is read again later, if at all, and to give it pages of the cache costs more
- * than all the rest of storing it (docs/decisions/0003-blob-store.md).
+ * A file that is written from its first byte to its last one, in pieces. `direct`: past the system's cache (O_DIRECT). What is received is read again later, if at
+ * all, and to give it pages of the cache costs more than all the rest of storing it (docs/decisions/0003-blob-store.md).
  */
-export class DirectFile implements IncomingFile {
+export class IncomingFile {
+  private readonly descriptor: Promise<number>
+  private piece: Buffer | undefined
   private filled = 0
-  /** Of what is written. */
+  /** Of the pieces that are written or wait to be. */
   private length = 0
+  private waiting = 0
+  private written: Promise<void>
+  private problem: Error | undefined
 
-  private constructor(
-    private readonly descriptor: number,
-    private piece: Buffer | undefined,
-  ) {}
-
-  /** @returns undefined if too many are being written at the moment */
-  static async create(path: string): Promise<DirectFile | undefined> {
-    const piece = takePiece()
-    if (!piece) return undefined
-    try {
-      return new DirectFile(await openDescriptor(path, newFile | constants.O_DIRECT, 0o600), piece)
-    } catch (error) {
-      pieces.push(piece)
-      throw error
-    }
+  /**
+   * @param path of a file that is not there yet
+   * @param ready when its folder is there
+   */
+  constructor(
+    path: string,
+    private readonly direct: boolean,
+    ready = Promise.resolve(),
+  ) {
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
+    this.descriptor = ready.then(() => openDescriptor(path, direct ? flags | constants.O_DIRECT : flags, 0o600))
+    this.written = this.descriptor.then(
+      () => {},
+      error => {
+        this.problem = error as Error
+      },
+    )
   }
 
-  /** Whether files of a folder can be written so. */
-  static async isPossible(folder: string): Promise<boolean> {
+  /** Whether files of a folder can be written with `direct`. */
+  static async canBeDirect(folder: string): Promise<boolean> {
     if (!constants.O_DIRECT) return false
     const path = join(folder, `.direct-${process.pid}`)
     try {
       await rm(path, { force: true })
-      const file = await DirectFile.create(path)
-      await file?.write([Buffer.alloc(1)])
-      await file?.finish()
-      return file !== undefined
+      const file = new IncomingFile(path, true)
+      file.write(Buffer.alloc(1))
+      await file.finish()
+      return true
     } catch {
       return false
     } finally {
@@ -102,74 +68,91 @@ export class DirectFile implements IncomingFile {
     }
   }
 
-  async write(buffers: readonly Buffer[]): Promise<void> {
-    for (const bytes of buffers) {
-      for (let at = 0; at < bytes.length; ) {
-        const copied = bytes.copy(this.piece!, this.filled, at)
-        at += copied
-        this.filled += copied
-        if (this.filled === pieceBytes) await this.writePiece(pieceBytes)
-      }
+  /** Appends a copy of the bytes. @returns a promise to wait for when the disk is behind */
+  write(bytes: Buffer): Promise<void> | undefined {
+    for (let at = 0; at < bytes.length && !this.problem; ) {
+      this.piece ??= takePiece()
+      const copied = bytes.copy(this.piece, this.filled, at)
+      at += copied
+      this.filled += copied
+      if (this.filled === pieceBytes) this.writePiece(pieceBytes)
     }
+    return this.waiting >= mostWaiting ? this.written : undefined
   }
 
-  async finish(): Promise<void> {
+  /** All bytes are there, as somebody who opens the file reads them. @returns the descriptor @throws what the disk has refused */
+  async complete(): Promise<number> {
     const length = this.length + this.filled
-    if (this.filled > 0) {
-      const padded = Math.ceil(this.filled / blockBytes) * blockBytes
-      this.piece!.fill(0, this.filled, padded)
-      await this.writePiece(padded)
+    if (this.piece) {
+      const padded = this.direct ? Math.ceil(this.filled / blockBytes) * blockBytes : this.filled
+      this.piece.fill(0, this.filled, padded)
+      this.writePiece(padded)
     }
-    if (this.length !== length) await truncate(this.descriptor, length)
-    await sync(this.descriptor)
-    closeDurable(this.descriptor)
-    this.giveBack()
+    await this.written
+    if (this.problem) throw this.problem
+    const descriptor = await this.descriptor
+    if (this.length !== length) await truncate(descriptor, length)
+    return descriptor
   }
 
+  /** Makes all bytes durable, and closes. @throws what the disk has refused */
+  async finish(): Promise<void> {
+    const descriptor = await this.complete()
+    await sync(descriptor)
+    try {
+      closeSync(descriptor) // nothing is left to be written: it returns at once
+    } catch {
+      // The bytes are durable, and the descriptor is gone either way: closing it again might close another file's.
+    }
+  }
+
+  /** Closes it as it is. */
   async close(): Promise<void> {
-    await closeDescriptor(this.descriptor).catch(() => {})
-    this.giveBack()
-  }
-
-  private async writePiece(bytes: number): Promise<void> {
-    for (let written = 0; written < bytes; ) {
-      const { bytesWritten } = await writeAt(this.descriptor, this.piece!, written, bytes - written, this.length)
-      written += bytesWritten
-      this.length += bytesWritten
-    }
-    this.filled = 0
-  }
-
-  private giveBack(): void {
     if (this.piece) pieces.push(this.piece)
     this.piece = undefined
+    await this.written
+    await this.descriptor.then(closeDescriptor).catch(() => {})
+  }
+
+  private writePiece(bytes: number): void {
+    const piece = this.piece!
+    const position = this.length
+    this.piece = undefined
+    this.filled = 0
+    this.length += bytes
+    this.waiting++
+    this.written = this.written.then(async () => {
+      try {
+        // A short write is carried on until the system says why it cannot.
+        for (let done = 0; done < bytes && !this.problem; )
+          done += (await writeAt(await this.descriptor, piece, done, bytes - done, position + done)).bytesWritten
+      } catch (error) {
+        this.problem = error as Error
+      }
+      this.waiting--
+      pieces.push(piece)
+    })
   }
 }
 
-/** Nothing is left to be written: it returns at once. */
-function closeDurable(descriptor: number): void {
-  try {
-    closeSync(descriptor)
-  } catch {
-    // The bytes are durable, and the descriptor is gone either way: closing it again might close another file's.
-  }
-}
+const pieceBytes = 512 * 1024
+const piecesAtOnce = 64
 
 /** Those that nobody uses. What was used last is used first, so that memory is touched only as far as it is needed. */
-let pieces: Buffer[]
+const pieces: Buffer[] = []
 
-function takePiece(): Buffer | undefined {
-  pieces ??= makePieces()
-  return pieces.pop()
+function takePiece(): Buffer {
+  if (pieces.length === 0) morePieces()
+  return pieces.pop()!
 }
 
 declare const WebAssembly: {
   Memory: new (pages: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
 } // of the browser's types, otherwise
 
-/** The memory of WebAssembly is the only one that Node.js aligns to pages. */
-function makePieces(): Buffer[] {
-  const pages = (pieceBytes * pieceCount) / 65536
+/** The memory of WebAssembly is the only one that Node.js aligns to pages. It is given by the system where it is touched. */
+function morePieces(): void {
+  const pages = (pieceBytes * piecesAtOnce) / 65536
   const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages })
-  return Array.from({ length: pieceCount }, (_, i) => Buffer.from(buffer, i * pieceBytes, pieceBytes))
+  for (let i = 0; i < piecesAtOnce; i++) pieces.push(Buffer.from(buffer, i * pieceBytes, pieceBytes))
 }

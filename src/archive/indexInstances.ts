@@ -77,10 +77,11 @@ export async function indexInstances(
   const studies = new Set<string>()
   const series = new Set<string>()
   const rows = batch.map((instance, ordinal) => toRow(instance, ordinal, studies, series))
-  const { rows: outcomes } = await db.query<{ ordinal: number; outcome: string; stored_blob_key: BlobKey }>(
-    'select * from index_instances($1, $2, $3)',
-    [toJsonb(rows), batch.map(instance => toJsonb(instance.header)), quietSeconds ?? null],
-  )
+  const { rows: outcomes } = await db.query<{ ordinal: number; outcome: string; stored_blob_key: BlobKey }>({
+    name: 'index_instances', // prepared once for each connection
+    text: 'select * from index_instances($1, $2, $3)',
+    values: [toJsonb(rows), batch.map(instance => toJsonb(instance.header)), quietSeconds ?? null],
+  })
   const byOrdinal = new Map(outcomes.map(row => [row.ordinal, row]))
   return batch.map((_, ordinal): IndexOutcome => {
     const row = byOrdinal.get(ordinal)

@@ -6,13 +6,10 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import type * as Sdk from '@aws-sdk/client-s3'
-import { type BlobKey, type BlobStore, isBlobKey } from './blobStore.js'
-import { DirectoryStore, type IncomingInFolder } from './directoryStore.js'
-import type { CachedFile } from './incomingFile.js'
+import { type BlobKey, type BlobStore, type IncomingBlob, isBlobKey } from './blobStore.js'
+import { DirectoryStore } from './directoryStore.js'
 
 const [statDescriptor, readInto] = [promisify(fstat), promisify(read)]
-
-type Incoming = IncomingInFolder<CachedFile>
 
 export interface S3Options {
   bucket: { name: string; prefix: string }
@@ -79,25 +76,25 @@ export class S3Store implements BlobStore {
     return new S3Store(sdk, client, await DirectoryStore.open(directory), options)
   }
 
-  receive(): Promise<Incoming> {
-    return this.files.receiveCached() // its durability is that of the object storage
-  }
-
-  write(blob: Incoming, buffers: readonly Buffer[]): Promise<void> {
-    return this.files.write(blob, buffers)
-  }
-
-  async keep({ key, file }: Incoming): Promise<BlobKey> {
-    const { size } = await statDescriptor(file.descriptor)
-    if (size <= partBytes) await this.put(key, file.descriptor, size)
-    else await this.putInParts(key, file.descriptor, size)
-    await file.close()
-    this.remember(key, size)
-    return key
-  }
-
-  discard(blob: Incoming): Promise<void> {
-    return this.files.discard(blob)
+  receive(): IncomingBlob {
+    const { key, file } = this.files.newFile(false) // its durability is that of the object storage
+    return {
+      key,
+      write: bytes => file.write(bytes),
+      keep: async () => {
+        const descriptor = await file.complete()
+        const { size } = await statDescriptor(descriptor)
+        if (size <= partBytes) await this.put(key, descriptor, size)
+        else await this.putInParts(key, descriptor, size)
+        await file.close()
+        this.remember(key, size)
+        return key
+      },
+      discard: async () => {
+        await file.close()
+        await this.files.remove(key)
+      },
+    }
   }
 
   async localPath(key: BlobKey): Promise<string> {

@@ -56,7 +56,7 @@ export class MultipartSplitter {
     return this.state === 'epilogue'
   }
 
-  /** @throws MalformedMultipart */
+  /** @param chunk its memory may be used for something else afterwards, if the handlers keep nothing of it @throws MalformedMultipart */
   write(chunk: Buffer): Promise<void> | undefined {
     if (this.state === 'epilogue') return undefined
     this.backpressure = undefined
@@ -139,7 +139,7 @@ export class MultipartSplitter {
       const end = buffer.indexOf(lf, at)
       if (end < 0) {
         if (this.headerBytes + buffer.length - at > maxHeaderBytes) this.headersTooLong()
-        this.held = buffer.subarray(at)
+        this.held = Buffer.from(buffer.subarray(at))
         return undefined
       }
       this.headerBytes += end + 1 - at
@@ -167,7 +167,7 @@ export class MultipartSplitter {
 
   private hold(buffer: Buffer, from: number): void {
     if (this.state === 'body') this.emit(buffer.subarray(0, from))
-    this.held = buffer.subarray(from)
+    this.held = from < buffer.length ? Buffer.from(buffer.subarray(from)) : empty
   }
 
   private emit(bytes: Buffer): void {

@@ -5,6 +5,7 @@ import { reason } from '../dicom/reasons.js'
 import { isValidUid } from '../dicom/uid.js'
 import type { Ingest, InstanceOutcome, InstanceReceiver } from '../ingest/index.js'
 import { errorContext, type Log } from '../platform/log.js'
+import { releaseMemory } from '../platform/releaseMemory.js'
 import { decodedBody, isKnownEncoding } from './contentEncoding.js'
 import { chooseType, type MediaType, parseAccept, parseMediaType } from './mediaType.js'
 import { MalformedMultipart, MultipartSplitter, type PartHandlers } from './multipartSplitter.js'
@@ -126,6 +127,8 @@ class Transfer {
   private readonly inFlight = new Set<Promise<unknown>>()
   private current: InstanceReceiver | undefined
   private received = 0
+  /** What is read is used when all of it is there. */
+  private keepsChunks = false
 
   constructor(
     private readonly req: Request,
@@ -176,6 +179,7 @@ class Transfer {
   /** Metadata and bulk data: the instances are put together when all of it is there. */
   private async readMetadata(boundary: string, form: 'json' | 'xml'): Promise<'end' | 'stopped'> {
     const { ingest, scratch } = this.options
+    this.keepsChunks = true
     const request = new MetadataRequest(form, scratch, baseUrl(this.req))
     try {
       const end = await this.readMultipart(boundary, {
@@ -210,6 +214,7 @@ class Transfer {
     const end = await this.readBody(chunk => {
       if (this.isOverLimit(chunk)) return 'stop'
       const busy = splitter.write(chunk)
+      this.release(chunk)
       if (splitter.partCount > this.options.limits.maxParts) return 'stop'
       return this.catchUp(busy)
     })
@@ -223,9 +228,12 @@ class Transfer {
 
   private async readSinglePart(): Promise<'end' | 'stopped'> {
     this.current = this.options.ingest.begin(this.source)
-    const end = await this.readBody(chunk =>
-      this.isOverLimit(chunk) ? 'stop' : this.catchUp(this.current!.write(chunk)),
-    )
+    const end = await this.readBody(chunk => {
+      if (this.isOverLimit(chunk)) return 'stop'
+      const busy = this.current!.write(chunk)
+      this.release(chunk)
+      return this.catchUp(busy)
+    })
     if (end === 'end' && this.received > 0) this.endPart()
     return end
   }
@@ -238,6 +246,12 @@ class Transfer {
     } finally {
       if (body !== this.req) body.destroy()
     }
+  }
+
+  /** Receivers of instances keep nothing of what they are given; the chunks of a request are ours, those that an encoding gives are not. */
+  private release(chunk: Buffer): void {
+    if (this.keepsChunks || this.req.headers['content-encoding'] !== undefined) return
+    releaseMemory(chunk)
   }
 
   private isOverLimit(chunk: Buffer): boolean {

@@ -247,7 +247,7 @@ export class Association {
     if (this.receiving) throw new ProtocolError('a command came in the middle of a data set')
     const length = this.commandParts.reduce((sum, part) => sum + part.length, size)
     if (length > maxCommandLength) throw new ProtocolError('a command is too long')
-    this.commandParts.push(await this.bytes.exactly(size))
+    this.commandParts.push(Buffer.from(await this.bytes.exactly(size)))
     if (!isLast) return
     const command = decodeCommand(Buffer.concat(this.commandParts))
     this.commandParts = []
@@ -273,7 +273,7 @@ export class Association {
       else if (receiving.parts) {
         receiving.length += part.length
         if (receiving.length > maxIdentifierLength) throw new ProtocolError('a data set is too long')
-        receiving.parts.push(part)
+        receiving.parts.push(Buffer.from(part))
       }
     }
     if (!isLast) return

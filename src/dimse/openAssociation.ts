@@ -86,15 +86,15 @@ export async function openAssociation(
     }))
     socket.write(associateRequest(peer.aeTitle, peer.callingAeTitle, proposed, roles))
     const header = await bytes.exactly(6)
-    const length = header.readUInt32BE(2)
+    const [type, length] = [header[0], header.readUInt32BE(2)]
     if (length > maxAssociateLength) throw new ProtocolError('the answer to the association request is too long')
     const body = await bytes.exactly(length)
-    if (header[0] === pduType.associateReject) {
+    if (type === pduType.associateReject) {
       const words = rejectionInWords(body)
       throw body[1] === 2 ? new Error(words) : new Refused(words)
     }
-    if (header[0] !== pduType.associateAccept)
-      throw new ProtocolError(`the association request was answered with a PDU of type ${header[0]}`)
+    if (type !== pduType.associateAccept)
+      throw new ProtocolError(`the association request was answered with a PDU of type ${type}`)
     const accept = readAssociateAccept(body)
     const contexts = accept.contexts.flatMap(({ id, result, transferSyntax }) => {
       const context = proposed.find(entry => entry.id === id)

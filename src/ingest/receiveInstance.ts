@@ -6,10 +6,6 @@ import { reason } from '../dicom/reasons.js'
 import type { SourceRules } from '../platform/endpoints.js'
 import { PixelDataCheck } from './pixelDataCheck.js'
 
-/** Bytes gathered before they are written with one call. */
-const writeSize = 1024 * 1024
-/** A sender waits while so many of its bytes are not yet written. */
-const maxUnwritten = 4 * writeSize
 /** Headers longer than this are refused: they have to be in memory to be read. */
 const maxHeader = 64 * 1024 * 1024
 const firstHeaderAttempt = 32 * 1024
@@ -41,19 +37,14 @@ export interface ReceivedInstance {
 export class InstanceReceiver {
   private checksum = 0
   private byteLength = 0
-  private unwritten: Buffer[] = []
-  private unwrittenBytes = 0
-  private pendingBytes = 0
-  private writing: Promise<void> = Promise.resolve()
-  private writeError: Error | undefined
-  private blob: Promise<IncomingBlob> | undefined
+  private blob: IncomingBlob | undefined
   /** The beginning of the instance, until its header is read. */
   private beginning: Buffer[] | undefined = []
   private nextAttempt = firstHeaderAttempt
   private header: InstanceHeader | undefined
-  private refusal: Refusal | undefined
   /** From when the header is read. */
   private pixels: PixelDataCheck | undefined
+  private refusal: Refusal | undefined
 
   constructor(
     private readonly blobs: BlobStore,
@@ -70,7 +61,10 @@ export class InstanceReceiver {
     return this.byteLength
   }
 
-  /** @returns a promise to wait for before more is written, when the disk is slower than the network */
+  /**
+   * @param chunk is copied: its memory may be used for something else afterwards
+   * @returns a promise to wait for before more is written, when the disk is slower than the network
+   */
   write(chunk: Buffer): Promise<void> | undefined {
     this.byteLength += chunk.length
     if (this.refusal) return undefined
@@ -81,29 +75,20 @@ export class InstanceReceiver {
       return undefined
     }
     this.checksum = crc32(chunk, this.checksum)
-    this.unwritten.push(chunk)
-    this.unwrittenBytes += chunk.length
-    if (this.beginning) {
-      this.beginning.push(chunk)
-      if (this.byteLength >= this.nextAttempt) this.readHeader(false)
-      if (this.refusal) return undefined
-    } else this.pixels!.next(chunk)
-    if (this.unwrittenBytes >= writeSize) this.flush()
-    return this.pendingBytes > maxUnwritten ? this.writing : undefined
+    if (this.beginning) this.readBeginning(this.beginning, chunk)
+    else this.pixels!.next(chunk)
+    if (this.refusal) return undefined
+    this.blob ??= this.blobs.receive()
+    return this.blob.write(chunk)
   }
 
   /** All bytes are there: makes them durable. */
   async end(): Promise<ReceivedInstance | Refusal> {
-    if (!this.refusal && this.beginning) this.readHeader(true)
-    if (!this.refusal) {
-      this.flush()
-      await this.writing
-    }
+    if (!this.refusal && this.beginning) this.readHeader(Buffer.concat(this.beginning), true)
     if (this.refusal || !this.header) {
       await this.abort()
       return this.refusal!
     }
-    if (this.writeError) return this.storageRefused(this.writeError)
     const pixels = this.pixels!.end(this.byteLength)
     if (pixels.outcome === 'cut') {
       await this.abort()
@@ -111,7 +96,7 @@ export class InstanceReceiver {
     }
     let blobKey: BlobKey
     try {
-      blobKey = await this.blobs.keep(await this.blob!)
+      blobKey = await this.blob!.keep()
     } catch (error) {
       return this.storageRefused(error as Error)
     }
@@ -127,9 +112,7 @@ export class InstanceReceiver {
   }
 
   async abort(): Promise<void> {
-    await this.writing
-    this.unwritten = []
-    if (this.blob) await this.blob.then(blob => this.blobs.discard(blob)).catch(() => {})
+    await this.blob?.discard().catch(() => {})
   }
 
   private async storageRefused(error: NodeJS.ErrnoException): Promise<Refusal> {
@@ -138,41 +121,27 @@ export class InstanceReceiver {
     return { ...this.identity(), outcome: 'refused', reason: reason.outOfResources, detail }
   }
 
-  private flush(): void {
-    const buffers = this.unwritten
-    const bytes = this.unwrittenBytes
-    if (bytes === 0) return
-    this.unwritten = []
-    this.unwrittenBytes = 0
-    this.pendingBytes += bytes
-    this.blob ??= this.blobs.receive()
-    this.writing = this.writing.then(async () => {
-      try {
-        if (!this.writeError) await this.blobs.write(await this.blob!, buffers)
-      } catch (error) {
-        this.writeError = error as Error
-      }
-      this.pendingBytes -= bytes
-    })
+  private readBeginning(before: Buffer[], chunk: Buffer): void {
+    const isEnough = this.byteLength >= this.nextAttempt
+    if (isEnough) this.readHeader(before.length === 0 ? chunk : Buffer.concat([...before, chunk]), false)
+    if (this.beginning && !this.refusal) before.push(Buffer.from(chunk))
   }
 
-  private readHeader(whole: boolean): void {
-    const beginning = this.beginning!.length === 1 ? this.beginning![0]! : Buffer.concat(this.beginning!)
+  /** @param beginning all that has come */
+  private readHeader(beginning: Buffer, whole: boolean): void {
     const outcome: HeaderOutcome = readPart10Header(beginning, whole)
     if (outcome.outcome === 'incomplete') {
-      this.beginning = [beginning]
       this.nextAttempt = beginning.length * 4
       if (beginning.length > maxHeader)
         this.refuse(reason.outOfResources, `the header is longer than ${maxHeader} bytes`)
       return
     }
+    this.beginning = undefined
     if (outcome.outcome === 'refused') {
       this.refusal = { ...outcome }
-      this.dropBytes()
       return
     }
     this.header = outcome.header
-    this.beginning = undefined
     const forbidden = whyNotAccepted(outcome.header, this.limits.accept)
     if (forbidden) {
       this.refuse(reason.sopClassNotSupported, forbidden)
@@ -180,9 +149,6 @@ export class InstanceReceiver {
     }
     this.pixels = new PixelDataCheck(outcome.header)
     this.pixels.next(beginning)
-    // The file is made while the rest arrives.
-    this.blob ??= this.blobs.receive()
-    this.blob.catch(() => {}) // told by the first write
   }
 
   private identity() {
@@ -192,12 +158,6 @@ export class InstanceReceiver {
 
   private refuse(code: number, detail: string): void {
     this.refusal = { ...(this.header ? this.identity() : {}), outcome: 'refused', reason: code, detail }
-    this.dropBytes()
-  }
-
-  private dropBytes(): void {
-    this.unwritten = []
-    this.unwrittenBytes = 0
     this.beginning = undefined
   }
 }

@@ -164,14 +164,14 @@ async function findPredecessor(db: Queryable, context: ResultContext): Promise<I
 }
 
 async function keepBlob(bytes: Buffer, { blobs }: PipelineContext): Promise<BlobKey> {
-  const blob = await blobs.receive()
+  const blob = blobs.receive()
   try {
-    await blobs.write(blob, [bytes])
+    blob.write(bytes)
+    return await blob.keep()
   } catch (error) {
-    await blobs.discard(blob)
+    await blob.discard()
     throw error
   }
-  return blobs.keep(blob)
 }
 
 function toIndex(result: ResultObject, blobKey: BlobKey, revision: number): InstanceToIndex {

@@ -29,9 +29,9 @@ test('removes files without an instance once they are a day old, and no others',
   const answer = await http('POST', `${service.url}/dicom-web/studies`, { 'content-type': 'application/dicom' }, stored)
   expect(answer.status).toBe(200)
   const blobs = await DirectoryStore.open(`${service.dataDirectory}/archive`)
-  const orphan = await blobs.receive(false)
-  await blobs.write(orphan, [Buffer.from('half an instance')])
-  const path = blobs.pathOf(await blobs.keep(orphan))
+  const orphan = blobs.receive()
+  orphan.write(Buffer.from('half an instance'))
+  const path = blobs.pathOf(await orphan.keep())
   writeFileSync(join(dirname(path), '.DS_Store'), 'not ours')
   const files = () =>
     readdirSync(blobs.directory, { recursive: true, withFileTypes: true }).filter(entry => entry.name.endsWith('.dcm'))

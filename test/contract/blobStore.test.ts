@@ -42,9 +42,9 @@ const stores: [string, typeof test, () => Promise<BlobStore>][] = [
 ]
 
 async function keep(store: BlobStore, ...buffers: Buffer[]): Promise<BlobKey> {
-  const blob = await store.receive()
-  for (const bytes of buffers) await store.write(blob, [bytes])
-  return store.keep(blob)
+  const blob = store.receive()
+  for (const bytes of buffers) await blob.write(bytes)
+  return blob.keep()
 }
 async function allKeys(store: BlobStore, from = '', until = '9'): Promise<string[]> {
   const keys: string[] = []
@@ -75,9 +75,9 @@ describe.each(stores)('%s', (_name, check, open) => {
 
   check('what is received can be discarded', async () => {
     const store = await open()
-    const blob = await store.receive()
-    await store.write(blob, [Buffer.from('abc'), Buffer.from('def')])
-    await store.discard(blob)
+    const blob = store.receive()
+    blob.write(Buffer.from('abc'))
+    await blob.discard()
     expect(await store.lengthOf(blob.key)).toBeUndefined()
     expect(await allKeys(store)).not.toContain(blob.key)
   })
@@ -143,10 +143,10 @@ describe('a bucket', () => {
     'what the storage does not take is not kept',
     async () => {
       const store = await bucketStore()
-      const blob = await store.receive()
-      await store.write(blob, [Buffer.from('x')])
+      const blob = store.receive()
+      blob.write(Buffer.from('x'))
       swift!.pause()
-      const kept = store.keep(blob)
+      const kept = blob.keep()
       const outcome = await Promise.race([
         kept.then(() => 'kept'),
         new Promise(resolve => setTimeout(resolve, 1000, 'waits')),
