@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { schedule } from 'node-cron'
 import { anyAccount } from './admin/access/accounts.js'
 import { Guard } from './admin/access/guard.js'
-import { Oidc } from './admin/access/oidc.js'
 import { adminToken } from './admin/adminToken.js'
 import type { AdminContext } from './admin/operations/common.js'
 import { listenForAssociations } from './main/dimseServer.js'
@@ -11,7 +10,6 @@ import { listenForHttp } from './main/httpServer.js'
 import { openBlobStore } from './main/openBlobStore.js'
 import { openOrStartDatabase } from './main/openOrStartDatabase.js'
 import { pipelineContext } from './main/pipelineContext.js'
-import { startTracing } from './main/startTracing.js'
 import type { Undo } from './main/undo.js'
 import { notificationTasks } from './notifications/tasks.js'
 import { type PipelineContext, pipelineTasks, rearmSettling } from './pipeline/index.js'
@@ -56,7 +54,10 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
     const database = await openOrStartDatabase(settings, log, undo)
     await migrate(database, log)
     await migrateJobs(database, log)
-    const stopTracing = startTracing(settings, database)
+    // Its libraries are many: for those who trace.
+    const stopTracing = settings.tracing.url
+      ? (await import('./main/startTracing.js')).startTracing(settings.tracing.url, settings, database)
+      : undefined
     if (stopTracing) undo.push(stopTracing)
     const blobs = await openBlobStore(settings, undo)
     const audit = startAudit(settings, database, log, undo)
@@ -85,7 +86,7 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
     const adminContext: AdminContext = withAll(context, {
       configuration,
       guard,
-      oidc: settings.auth.oidc && new Oidc(settings.auth.oidc, database),
+      oidc: settings.auth.oidc && new (await import('./admin/access/oidc.js')).Oidc(settings.auth.oidc, database),
       sessionHours: settings.auth.sessionHours,
       publicUrl: http.publicUrl,
       dimsePort: settings.dimse.port,

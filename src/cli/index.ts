@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { setGlobalDispatcher } from 'undici'
 import { httpAgent } from '../platform/httpAgent.js'
+import { packageVersion } from '../platform/packageVersion.js'
 import { SettingsError } from '../platform/settings.js'
 import { UsageError } from './usageError.js'
 
@@ -74,6 +75,10 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
 
 async function main(): Promise<number> {
   const [name, ...args] = process.argv.slice(2)
+  if (name === '--version' || name === '-V') {
+    console.log(packageVersion)
+    return 0
+  }
   const command = name ? commands[name] : undefined
   if (!command) {
     const asked = name === undefined || ['help', '--help', '-h'].includes(name)

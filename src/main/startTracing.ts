@@ -7,7 +7,7 @@ import {
   RandomIdGenerator,
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace-node'
-import type { Database } from '../platform/database.js'
+import { type Database, settledMoment } from '../platform/database.js'
 import { packageVersion } from '../platform/packageVersion.js'
 import type { Settings } from '../platform/settings.js'
 import { studyTrace } from '../platform/tracing.js'
@@ -32,9 +32,8 @@ class StudyIds extends RandomIdGenerator {
 }
 const random = new RandomIdGenerator()
 
-/** Sends spans by OTLP over HTTP. @returns how to stop */
-export function startTracing({ tracing }: Settings, database: Database): (() => Promise<void>) | undefined {
-  if (!tracing.url) return undefined
+/** Sends spans by OTLP over HTTP. @param url of the collector @returns how to stop */
+export function startTracing(url: string, { tracing }: Settings, database: Database): () => Promise<void> {
   const ids = new StudyIds()
   const provider = new NodeTracerProvider({
     resource: resourceFromAttributes({ 'service.name': 'radbridge', 'service.version': packageVersion }),
@@ -42,19 +41,17 @@ export function startTracing({ tracing }: Settings, database: Database): (() => 
     // By the identifier of the trace: a study is traced as a whole, or not at all.
     sampler: new TraceIdRatioBasedSampler(tracing.ratio),
     spanProcessors: [
-      new BatchSpanProcessor(new OTLPTraceExporter({ url: `${tracing.url.replace(/\/$/, '')}/v1/traces` }), {
+      new BatchSpanProcessor(new OTLPTraceExporter({ url: `${url.replace(/\/$/, '')}/v1/traces` }), {
         scheduledDelayMillis: 1000,
       }),
     ],
   })
   provider.register()
-  let since = new Date()
-  let looking = Promise.resolve()
+  let since: string | undefined
   const look = async () => {
-    const until = new Date(Date.now() - 1)
-    await rootSpans(database, since, until, ids)
-    since = until
+    since = await rootSpans(database, since, ids)
   }
+  let looking = look().catch(() => {})
   const timer = setInterval(() => {
     looking = looking.then(look).catch(() => {})
   }, lookMilliseconds).unref()
@@ -67,8 +64,15 @@ export function startTracing({ tracing }: Settings, database: Database): (() => 
   }
 }
 
-/** The root of each study that has ended on any node: from its first instance to its end. Two nodes that tell it tell the same. */
-async function rootSpans(database: Database, since: Date, until: Date, ids: StudyIds): Promise<void> {
+/**
+ * The root of each study that has ended on any node: from its first instance to its end. Two nodes that tell it tell the same.
+ * @param since the moment that it was looked up to last; absent: none is told
+ * @returns the moment that it was looked up to now
+ */
+async function rootSpans(database: Database, since: string | undefined, ids: StudyIds): Promise<string> {
+  const { rows: moments } = await database.query<{ until: string }>(`select (${settledMoment})::text until`)
+  const { until } = moments[0]!
+  if (since === undefined) return until
   const { rows } = await database.query<{
     study: string
     revision: number
@@ -82,7 +86,7 @@ async function rootSpans(database: Database, since: Date, until: Date, ids: Stud
             case when v.revision = 1 then s.received_at else coalesce(v.settled_at, v.finished_at) end "from",
             case when v.revision = s.revision then s.last_instance_at else v.settled_at end "last"
        from study_revision v join study s using (study_instance_uid)
-      where v.finished_at > $1 and v.finished_at <= $2`,
+      where v.finished_at >= $1 and v.finished_at < $2`,
     [since, until],
   )
   const tracer = trace.getTracer('radbridge')
@@ -102,4 +106,5 @@ async function rootSpans(database: Database, since: Date, until: Date, ids: Stud
     if (state === 'failed') root.setStatus({ code: SpanStatusCode.ERROR })
     root.end(to)
   }
+  return until
 }

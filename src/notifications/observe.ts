@@ -2,7 +2,7 @@ import { budgetReports } from '../admin/providerReport.js'
 import { driftAlarms } from '../admin/quality.js'
 import type { PipelineContext } from '../pipeline/context.js'
 import type { Queryable } from '../platform/database.js'
-import { transaction } from '../platform/database.js'
+import { settledMoment, transaction } from '../platform/database.js'
 import { type Occurrence, raise } from './raise.js'
 
 /** The share of a budget from which on it is told. */
@@ -32,10 +32,7 @@ export async function observe(context: PipelineContext): Promise<void> {
   })
 }
 
-/**
- * Rows of a table of what happened that came since it was looked last; the first look only remembers where it stands. A transaction that is still at work may have
- * taken a lower id than one that has ended: what came after it began is left for the next look.
- */
+/** Rows of a table of what happened that came since it was looked last, and can all be seen; the first look only remembers where it stands. */
 async function since<R extends { id: number }>(
   tx: Queryable,
   name: string,
@@ -45,9 +42,7 @@ async function since<R extends { id: number }>(
   const setting = `observed ${name}`
   const { rows } = await tx.query<{ value: string }>('select value from setting where name = $1 for update', [setting])
   const { rows: last } = await tx.query<{ id: number | null }>(
-    `select max(id) id from ${table} where at < coalesce(
-       (select min(xact_start) from pg_stat_activity
-         where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid()), 'infinity')`,
+    `select max(id) id from ${table} where at < ${settledMoment}`,
   )
   const from = Number(rows[0]?.value ?? 0)
   const until = Math.max(from, last[0]?.id ?? 0)

@@ -1,5 +1,5 @@
 import { createHmac, randomUUID } from 'node:crypto'
-import nodemailer, { type Transporter } from 'nodemailer'
+import type { Transporter } from 'nodemailer'
 import { request } from 'undici'
 import type { Database, Queryable } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
@@ -116,7 +116,8 @@ export class Notifier {
   private async mail({ to }: NonNullable<NotificationRule['email']>, message: Message): Promise<void> {
     const { mail } = this.options
     if (!mail) throw new Error('e-mail: no SMTP server is set (mail.host, mail.from in radbridge.yaml)')
-    this.transport ??= nodemailer.createTransport({
+    const { createTransport } = await import('nodemailer') // for those who want mail
+    this.transport ??= createTransport({
       host: mail.host,
       port: mail.port,
       secure: mail.tls === 'implicit',

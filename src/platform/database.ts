@@ -60,6 +60,14 @@ export function isUnreachable(error: unknown): boolean {
   return /terminated|timeout exceeded when trying to connect|not queryable/i.test(message ?? '')
 }
 
+/**
+ * SQL of the moment up to which all that has happened can be seen. A transaction that is still at work may show what it has done, and when, only after a later one: who
+ * reads a table on from where they stopped reads no further than the beginning of the oldest.
+ */
+export const settledMoment = `coalesce(
+  (select min(xact_start) from pg_stat_activity
+    where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid()), clock_timestamp())`
+
 const migrationFolder = fileURLToPath(new URL('./migrations/', import.meta.url))
 
 /** Brings the schema up to date: each SQL file of migrations/ once, in the order of their names, in one transaction each. */

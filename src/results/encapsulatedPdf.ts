@@ -1,4 +1,3 @@
-import PDFDocument from 'pdfkit'
 import type { Findings } from '../analysis/findings.js'
 import { concepts as c } from '../dicom/concepts.js'
 import { type DicomJson, textOf } from '../dicom/dicomJson.js'
@@ -58,7 +57,8 @@ function firstSources({ sources }: ResultContext) {
   return [...bySeries.values()]
 }
 
-function draw(findings: Findings, context: ResultContext, studyDate: string | undefined): Promise<Buffer> {
+async function draw(findings: Findings, context: ResultContext, studyDate: string | undefined): Promise<Buffer> {
+  const { default: PDFDocument } = await import('pdfkit') // for those who want PDF
   const document = new PDFDocument({
     size: 'A4',
     margin: 56,

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { readPart10Header } from '../../src/dicom/part10.js'
+import { packageVersion } from '../../src/platform/packageVersion.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { freePort } from '../fixtures/peers.js'
 import { http, startTestService, type TestService } from '../fixtures/service.js'
@@ -55,6 +56,7 @@ describe('send', () => {
 
   test('is called wrongly: exit code 2 and how to call it', async () => {
     expect(await radbridge(['send', 'x'])).toMatchObject({ code: 2, err: expect.stringMatching(/send FILE… --to URL/) })
+    expect((await radbridge(['--version'])).out.trim()).toBe(packageVersion)
     expect(await radbridge(['sned'])).toMatchObject({ code: 2, err: expect.stringMatching(/no command sned/) })
   })
 })

@@ -20,6 +20,7 @@ import { readSegmentation } from '../../src/results/readSegmentation.js'
 import type { ResultObject } from '../../src/results/resultObject.js'
 import { type CorpusCase, corpus } from '../fixtures/corpus.js'
 import { hasProgram, sharedFolder, testWhere } from '../fixtures/peers.js'
+import { shortStart, startSrValidator } from '../fixtures/srValidator.js'
 
 const run = promisify(execFile)
 const scratch = process.env.CORPUS_OUT ?? mkdtempSync(join(tmpdir(), 'radbridge-corpus-'))
@@ -312,16 +313,12 @@ testWhere(canValidate, 'the validators are absent')(
       paths.map((path, i) => ({ name, path, context, object: objects[i]! })),
     )
     let next = 0
-    const validate = async () => {
+    const validate = async (running: Awaited<ReturnType<typeof startSrValidator>>) => {
       while (next < work.length) {
         const { name, path, object, context } = work[next++]!
-        const output = await run(validator, [path], {
-          env: {
-            ...process.env,
-            VERBOSE: '1',
-            _JAVA_OPTIONS: `-Xmx${memoryFor(object)} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC`,
-          },
-        }).then(
+        const isLarge = groupsOf(object) > mostGroups
+        const environment = running && !isLarge ? running.environment : shortStart(memoryFor(object))
+        const output = await run(validator, [path], { env: { ...environment, VERBOSE: '1' } }).then(
           ({ stdout }) => stdout,
           (error: { stdout: string }) => error.stdout,
         )
@@ -336,7 +333,12 @@ testWhere(canValidate, 'the validators are absent')(
             problems.push(`${name}, ${object.sopClassUid}: ${line}`)
       }
     }
-    await Promise.all(cpus().map(validate))
+    await Promise.all(
+      cpus().map(async () => {
+        const running = await startSrValidator()
+        await validate(running).finally(() => running?.stop())
+      }),
+    )
     expect(problems).toEqual([])
   },
   900_000,

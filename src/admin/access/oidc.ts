@@ -2,6 +2,7 @@ import * as client from 'openid-client'
 import type { Database } from '../../platform/database.js'
 import { resolveSecret } from '../../platform/secret.js'
 import type { Settings } from '../../platform/settings.js'
+import { OidcProblem } from './oidcProblem.js'
 import { type Role, roleNames } from './permissions.js'
 
 type OidcSettings = NonNullable<Settings['auth']['oidc']>
@@ -14,9 +15,6 @@ export interface Vouched {
   /** Seconds until the provider's word ends, if it says. */
   expiresIn: number | undefined
 }
-
-/** Signing in by OpenID Connect failed; the message is for the one who tried. */
-export class OidcProblem extends Error {}
 
 const beginningMinutes = 10
 
