@@ -218,7 +218,7 @@ test('the endpoints file counts when it has changed; another node follows within
   expect(await read(running.url)).toMatchObject({ version: 4, document: { destinations: [{ name: 'new' }] } })
   await running.stop()
   rmSync(scratch, { recursive: true, force: true })
-}, 60_000)
+}, 180_000)
 
 test('work on a study: analysed again, cancelled, deleted', async () => {
   expect(

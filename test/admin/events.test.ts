@@ -30,4 +30,4 @@ test('what happens to studies is told as it happens, and a stop does not wait fo
   await service.stop()
   expect(Date.now() - began).toBeLessThan(8000)
   await Promise.all([ended, endedToo])
-}, 40_000)
+}, 180_000)

@@ -37,7 +37,7 @@ notifications: [{ name: chat, on: [study-failed], webhook: { url: 'http://127.0.
   const json = { 'Content-Type': 'application/json' }
   const verdict = JSON.stringify({ trackingUid, verdict: 'false-positive' })
   expect((await http('POST', `${service.url}/api/studies/${study}/verdicts`, json, verdict)).status).toBeLessThan(300)
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await service?.stop()
   fake?.stop()

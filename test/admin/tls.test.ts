@@ -141,7 +141,7 @@ withOpenssl(
     copyFileSync(at('renewed.pem'), at('server.pem'))
     await until('the new certificate is shown', async () => ((await serial()) !== before ? true : undefined), 30)
   },
-  60_000,
+  180_000,
 )
 
 withOpenssl('a certificate file that is half written is left alone', async () => {

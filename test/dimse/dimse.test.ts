@@ -217,7 +217,7 @@ test('while too much is on its way C-STORE is answered with A700, and a moment l
   expect(await send()).toMatchObject({ outcome: 'delivered' })
   await scu.close()
   await other.stop()
-}, 30_000)
+}, 180_000)
 
 test('a service that stops ends a quiet association soon, and takes nobody for one who was cut off', async () => {
   const base = await startTestDatabase()
@@ -247,7 +247,7 @@ test('a service that stops ends a quiet association soon, and takes nobody for o
   )
   expect(rows[0]!.evidence).toEqual([])
   await base.stop()
-}, 30_000)
+}, 180_000)
 
 describe('TLS', () => {
   const pem = (name: string) => `test/fixtures/tls/${name}`
@@ -619,6 +619,6 @@ routes: [{ name: r, analysis: { primary: remote }, results: [sr, sc], deliverTo:
         await sender.stop()
       }
     },
-    60_000,
+    180_000,
   )
 })

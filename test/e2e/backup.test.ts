@@ -162,7 +162,7 @@ testWhere(existsSync(join(binaries, 'pg_dump')), 'PostgreSQL is not installed')(
     })
     expect(told).toContain('0 of them broken')
   },
-  120_000,
+  180_000,
 )
 
 test('stopped, copied and restored as a folder, with the embedded database in it', async () => {
@@ -180,4 +180,4 @@ test('stopped, copied and restored as a folder, with the embedded database in it
   copy(join(backup, 'archive-2'), archive)
   await start()
   await expectStudy(study, files)
-}, 90_000)
+}, 180_000)

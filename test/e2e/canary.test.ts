@@ -201,4 +201,4 @@ routes:
   expect(await analysedBy(running.url)).toBe('next')
   await running.stop()
   rmSync(scratch, { recursive: true, force: true })
-}, 60_000)
+}, 180_000)

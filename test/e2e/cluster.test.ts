@@ -97,7 +97,7 @@ test('the work of a node that is killed goes on at another within five seconds',
   expect(performance.now() - died).toBeLessThan(5000)
   await fake.behave({})
   expect(await followStudy(first!.url, uids.study)).toMatchObject({ state: 'completed' })
-}, 60_000)
+}, 180_000)
 
 test('each node does what its roles say, and no more', async () => {
   const [receiver, worker, administrator] = await startNodes(
@@ -112,7 +112,7 @@ test('each node does what its roles say, and no more', async () => {
   expect((await http('GET', `${worker!.url}/metrics`)).status).toBe(200)
   expect((await push(receiver!.url, uids)).status).toBe(200)
   expect(await followStudy(administrator!.url, uids.study)).toMatchObject({ state: 'completed' })
-}, 60_000)
+}, 180_000)
 
 test('instances of one study that come by different nodes are one study with one report', async () => {
   const started = await startNodes({}, {})
@@ -124,7 +124,7 @@ test('instances of one study that come by different nodes are one study with one
   expect(await followStudy(started[1]!.url, uids.study)).toMatchObject({ state: 'completed', revision: 1 })
   const { json } = await http('GET', `${started[0]!.url}/dicom-web/studies/${uids.study}/instances`)
   expect(json).toHaveLength(13)
-}, 60_000)
+}, 180_000)
 
 const balancers: [string, typeof test, (nodes: Node[]) => Promise<{ port: number; stop(): unknown }>][] = [
   ['a balancer that knows connections only', test, nodes => startBalancer(nodes, node => node.port)],
@@ -163,6 +163,6 @@ describe.each(balancers)('behind %s', (_name, check, balance) => {
       expect(outcomes.get('200')).toBeGreaterThan(100)
       expect(Object.fromEntries(outcomes)).toEqual({ 200: outcomes.get('200') })
     },
-    90_000,
+    180_000,
   )
 })

@@ -22,7 +22,7 @@ routes: [{ name: all, analysis: { primary: remote }, deliverTo: [pacs] }]
 completeness: { ask: [pacs], afterSeconds: 0.5 }
 `,
   })
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await service?.stop()
   await pacs?.stop()
@@ -61,7 +61,7 @@ test('a study that is whole by what the PACS has goes on at once', async () => {
   await push(service, [late])
   const again = await followStudy(service.url, uid)
   expect(again.evidence.map(entry => entry.reason)).toContain('all 5 instances that pacs has are here')
-}, 30_000)
+}, 180_000)
 
 test('what got lost on the way is fetched from the PACS, and the study is analysed once, with all of it', async () => {
   const { uid, files } = study(5)
@@ -75,7 +75,7 @@ test('what got lost on the way is fetched from the PACS, and the study is analys
   })
   expect(ended.evidence.map(entry => entry.kind)).toEqual(['complete'])
   expect((await fake.log()).filter(request => request.images?.length === 5)).toHaveLength(2)
-}, 30_000)
+}, 180_000)
 
 test('what the PACS cannot give makes the study partial, and its report says so', async () => {
   const { uid, files } = study(3)
@@ -89,7 +89,7 @@ test('what the PACS cannot give makes the study partial, and its report says so'
   const ended = await followStudy(service.url, uid)
   expect(ended.evidence).toMatchObject([{ kind: 'partial', reason: '1 of 3 instances that pacs has are missing' }])
   expect(ended.analyses[0]!.status).toBe('incomplete')
-}, 30_000)
+}, 180_000)
 
 test('a study that the PACS does not know waits for its quiet period', async () => {
   const { uid, files } = study(2)
@@ -98,7 +98,7 @@ test('a study that the PACS does not know waits for its quiet period', async () 
   const ended = await followStudy(service.url, uid)
   expect(Date.now() - before).toBeGreaterThanOrEqual(quietSeconds * 1000 - 200)
   expect(ended.evidence).toMatchObject([{ kind: 'presumed' }])
-}, 30_000)
+}, 180_000)
 
 test('a PACS that is away keeps no study waiting for more than the quiet period', async () => {
   await pacs.stop()
@@ -109,4 +109,4 @@ test('a PACS that is away keeps no study waiting for more than the quiet period'
     const { json } = await http('GET', `${service.url}/api/studies/${uid}`)
     return json.timeline?.some((entry: { kind: string }) => entry.kind === 'settled') || undefined
   })
-}, 30_000)
+}, 180_000)

@@ -49,7 +49,7 @@ completeness:
   waitSeconds: 9
 `,
   })
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await service?.stop()
   await pacs?.stop()
@@ -127,7 +127,7 @@ test('four associations and two requests of two senders at once, a slow series a
   const settled = ended.timeline.find(({ kind }) => kind === 'settled')!
   expect(new Date(settled.at).getTime() - last).toBeLessThan(3000)
   expect((await fake.log()).flatMap(request => request.images ?? []).length).toBeGreaterThanOrEqual(24)
-}, 60_000)
+}, 180_000)
 
 test('a study that is whole goes on within three seconds of its last instance, and its delivery is committed and announced', async () => {
   const { study, instances } = makeStudy(6)
@@ -143,7 +143,7 @@ test('a study that is whole goes on within three seconds of its last instance, a
   for (const detail of details) expect(detail).toMatchObject({ detail: 'stored and committed (storage commitment)' })
   const announced = await pacs.query('select 1 from announced_instance where study_instance_uid = $1', [study])
   expect(announced.length).toBe(details.length)
-}, 60_000)
+}, 180_000)
 
 test('an availability notification says what belongs to a study: it goes on when that is here', async () => {
   const { study, series, instances } = makeStudy(3)
@@ -159,7 +159,7 @@ test('an availability notification says what belongs to a study: it goes on when
   })
   const ended = await followStudy(service.url, study)
   expect(ended.evidence).toMatchObject([{ kind: 'complete', reason: 'all 3 instances that were announced are here' }])
-}, 60_000)
+}, 180_000)
 
 describe('required series', () => {
   const described = (index: number) => ({
@@ -173,7 +173,7 @@ describe('required series', () => {
     const ended = await followStudy(service.url, study)
     expect(Date.now() - before).toBeLessThan(quietSeconds * 1000)
     expect(ended.evidence).toMatchObject([{ kind: 'complete', reason: 'all 2 series that are required are here' }])
-  }, 60_000)
+  }, 180_000)
   test('without one of them it waits longer than the quiet period, and says so; what comes then is late', async () => {
     const { study, instances } = makeStudy(4, described)
     const before = Date.now()
@@ -190,7 +190,7 @@ describe('required series', () => {
     )
     const again = await followStudy(service.url, study)
     expect([again.revision, again.evidence.map(({ kind }) => kind)]).toEqual([2, ['complete', 'late']])
-  }, 60_000)
+  }, 180_000)
 })
 
 test('rules of a source hold for what it sends', async () => {
@@ -209,4 +209,4 @@ test('rules of a source hold for what it sends', async () => {
   expect(outcomes.map(({ outcome }) => outcome)).toEqual(['delivered', 'refused', 'failed'])
   expect(outcomes[1]!.detail).toContain('0122')
   expect(outcomes[2]!.detail).toContain('A700')
-}, 30_000)
+}, 180_000)

@@ -81,7 +81,7 @@ beforeAll(async () => {
   page.on('console', message => {
     if (message.type() === 'error' && !/status of 4\d\d/.test(message.text())) problems.push(message.text())
   })
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await browser?.close()
   await service?.stop()
@@ -161,7 +161,7 @@ testConsole(
     await page.getByRole('heading', { level: 1, name: 'Study' }).waitFor()
     await page.getByText('completed', { exact: true }).first().waitFor({ timeout: 60_000 })
   },
-  120_000,
+  180_000,
 )
 
 testConsole(
@@ -204,7 +204,7 @@ testConsole(
     await page.getByRole('tab', { name: 'Route' }).click()
     await page.getByText('chest-ct: everything asked for is there').waitFor()
   },
-  60_000,
+  180_000,
 )
 
 testConsole('studies are found by the beginning of a name, and by the keyboard alone', async () => {
@@ -288,7 +288,7 @@ testConsole(
     await page.getByText('No delivery has been given up').waitFor()
     await page.getByText('none', { exact: true }).waitFor() // no study is failed any more
   },
-  90_000,
+  180_000,
 )
 
 testConsole(

@@ -102,7 +102,7 @@ test('studies with verdicts are exported without the patient, and a provider tra
   await fake.behave({ trainingFails: true })
   expect((await radbridge('finetune', 'events', 'ft-1', '--provider', 'remote')).code).toBe(1)
   expect((await radbridge('finetune', 'events', 'none', '--provider', 'remote')).code).toBe(1)
-}, 60_000)
+}, 180_000)
 
 test('a study whose pixels may name the patient is withheld, and said so', async () => {
   const study = await analysed('NO')
@@ -114,4 +114,4 @@ test('a study whose pixels may name the patient is withheld, and said so', async
   const exported = await radbridge('dataset', 'export', '-o', join(folder, 'out2'), '--at', service.url)
   expect(exported.code).toBe(1)
   expect(exported.stderr).toContain('not exported: the study is withheld, since its pixels may name the patient')
-}, 60_000)
+}, 180_000)

@@ -66,7 +66,7 @@ routes:
     results: [sr, seg]
 `,
   })
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await service?.stop()
   await box?.stop()
@@ -129,7 +129,7 @@ test('a study goes out without the patient, and what comes back is reported on o
   const text = JSON.stringify(seen)
   for (const secret of ['Geheim', 'PID-4711', uid, ...images])
     expect([secret, text.includes(secret)]).toEqual([secret, false])
-}, 60_000)
+}, 180_000)
 
 test('the same by C-STORE, both ways', async () => {
   const { study: uid, images } = await push('DIMSE')
@@ -142,7 +142,7 @@ test('the same by C-STORE, both ways', async () => {
   expect(images).toContain(analysis!.findings.items[0]!.regions[0]!.sopInstanceUid)
   const [row] = await service.query<{ n: number }>(`select count(*)::int n from answer where source = 'box-dimse'`)
   expect(row!.n).toBe(2)
-}, 60_000)
+}, 180_000)
 
 test('a product that does not answer fails the study when its time is over; one whose pixels may name the patient is not sent', async () => {
   const burned = await followStudy(service.url, (await push('CHEST', 'YES')).study, 40)
@@ -150,4 +150,4 @@ test('a product that does not answer fails the study when its time is over; one 
   expect(burned.reason).toContain('not sent, since the pixels of images may name the patient')
   const silent = await followStudy(service.url, (await push('SILENT')).study, 60)
   expect([silent.state, silent.reason]).toEqual(['failed', 'there was no complete answer within 4 s'])
-}, 90_000)
+}, 180_000)

@@ -33,7 +33,7 @@ beforeAll(async () => {
   page = await browser.newPage()
   await page.goto(address)
   await page.addScriptTag({ path: createRequire(import.meta.url).resolve('dicomweb-client') })
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await browser?.close()
   origin?.close()
@@ -89,5 +89,5 @@ testInBrowser(
       jpeg: [0xff, 0xd8],
     })
   },
-  60_000,
+  180_000,
 )

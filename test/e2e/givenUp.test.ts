@@ -53,4 +53,4 @@ routes: [{ name: all, analysis: { primary: remote }, deliverTo: [pacs] }]
   const { json } = await http('GET', `${service.url}/api/deliveries?state=dead`)
   expect(JSON.stringify(json)).toContain('given up after 8 attempts')
   expect(await service.query(`select 1 from graphile_worker.jobs where attempts >= max_attempts`)).toHaveLength(0)
-}, 60_000)
+}, 180_000)

@@ -236,7 +236,7 @@ describe('a provider that misbehaves', () => {
       if (status === 'failed') expect([state, why]).toEqual(['failed', expect.stringMatching(reason)])
       else expect((await reportOf(uid)).findings.reason).toMatch(reason)
     },
-    120_000,
+    180_000,
   )
 
   test('connections that are cut, and requests that are too large', async () => {

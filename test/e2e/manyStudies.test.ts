@@ -28,7 +28,7 @@ notifications: [{ name: chat, on: [study-failed], webhook: { url: 'http://127.0.
     .query('select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()')
     .catch(() => {})
   await sleep(3000)
-}, 60_000)
+}, 180_000)
 afterAll(() => service?.stop())
 
 const large = ['study', 'study_revision', 'series', 'instance', 'analysis', 'delivery', 'study_event']
@@ -73,4 +73,4 @@ test('of an archive with many studies no table is read as a whole for one study,
     plans.filter(plan => large.some(table => plan.includes(`Index Scan using`) && plan.includes(table))).length,
   ).toBeGreaterThan(10)
   expect(plans.filter(plan => large.some(table => new RegExp(`Seq Scan on ${table}\\b`).test(plan)))).toEqual([])
-}, 90_000)
+}, 180_000)

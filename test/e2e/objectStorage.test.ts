@@ -47,7 +47,7 @@ beforeAll(async () => {
     RADBRIDGE_QUIET_SECONDS: '0.5',
     RADBRIDGE_MINIMUM_FREE_BYTES: '0',
   }
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await service?.stop()
   swift?.stop()
@@ -94,7 +94,7 @@ check(
     })
     expect(words).toContain(`${all.json.length} instances, 0 of them broken`)
   },
-  90_000,
+  180_000,
 )
 
 check(
@@ -112,5 +112,5 @@ check(
         : true,
     )
   },
-  60_000,
+  180_000,
 )

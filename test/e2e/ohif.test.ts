@@ -59,7 +59,7 @@ beforeAll(async () => {
     if (!answer.url().startsWith(service.url) && !/^(blob|data):/.test(answer.url())) failures.push(answer.url())
   })
   page.on('pageerror', error => errors.push(String(error)))
-}, 120_000)
+}, 180_000)
 afterAll(async () => {
   await browser?.close()
   await service?.stop()
@@ -111,7 +111,7 @@ describe('the viewer OHIF on our archive', () => {
       await page.screenshot({ path: join(artifacts, 'ohif-list.png') })
       expect(await page.locator('body').textContent()).toContain('Chest CT phantom')
     },
-    120_000,
+    180_000,
   )
 
   testWithViewer(
@@ -125,7 +125,7 @@ describe('the viewer OHIF on our archive', () => {
       const listed = (await cards.allInnerTexts()).map(text => text.split('\n')[0])
       expect(listed).toEqual(expect.arrayContaining(['CT', 'OT', 'SR', 'SEG']))
     },
-    120_000,
+    180_000,
   )
 
   testWithViewer(
@@ -160,7 +160,7 @@ describe('the viewer OHIF on our archive', () => {
       )
       await page.screenshot({ path: join(artifacts, 'ohif-images.png') })
     },
-    120_000,
+    180_000,
   )
 
   testWithViewer(
@@ -170,7 +170,7 @@ describe('the viewer OHIF on our archive', () => {
       await page.locator('[data-cy="yes-hydrate-btn"]').waitFor()
       expect((await untilDrawn('seg', colours => colours.segment > 300)).segment).toBeGreaterThan(300)
     },
-    120_000,
+    180_000,
   )
 
   testWithViewer(
@@ -186,7 +186,7 @@ describe('the viewer OHIF on our archive', () => {
       expect(told).toMatch(/Attenuation Coefficient: -\d+/)
       expect((await untilDrawn('sr', colours => colours.measurement > 300)).measurement).toBeGreaterThan(300)
     },
-    120_000,
+    180_000,
   )
 
   testWithViewer('asked for nothing that it did not get, and met no error', () => {

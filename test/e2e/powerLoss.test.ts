@@ -118,7 +118,7 @@ describe.each([
       console.log(acknowledged.length, forgotten)
       expect(await lostOf(acknowledged, store)).toBe(0)
     },
-    120_000,
+    180_000,
   )
 
   check(
@@ -129,6 +129,6 @@ describe.each([
       await runUntilPowerIsCut(store, acknowledged, namesFollowFiles, { POWER_LOSS_LIES: '1' })
       expect(await lostOf(acknowledged, store)).toBe(acknowledged.length)
     },
-    60_000,
+    180_000,
   )
 })

@@ -25,7 +25,7 @@ routes:
     results: [sr, longitudinal]
 `,
   })
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await service?.stop()
   await pacs?.stop()
@@ -108,7 +108,7 @@ test('earlier examinations of another archive are fetched, analysed and compared
   expect(requests.filter(({ path }) => path.endsWith('/analyze'))).toHaveLength(2)
   const asked = requests.map(({ body }) => Buffer.from(body ?? '', 'base64').toString())
   expect(asked.join()).not.toContain(uid)
-}, 60_000)
+}, 180_000)
 
 test('an archive that is away costs nothing but the comparison', async () => {
   await fake.behave({})
@@ -119,4 +119,4 @@ test('an archive that is away costs nothing but the comparison', async () => {
   const event = study.timeline.find(({ kind }) => kind === 'priors fetched')
   expect(event!.detail).toMatchObject({ studies: 0, problems: ['pacs: ECONNREFUSED'] })
   pacs = undefined as never
-}, 60_000)
+}, 180_000)

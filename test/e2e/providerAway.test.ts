@@ -80,7 +80,7 @@ test('a provider is away: nothing is lost, it is left alone, and it is not overr
   for (const { at } of recovery) perSecond.set(Math.floor(at / 1000), (perSecond.get(Math.floor(at / 1000)) ?? 0) + 1)
   process.stderr.write(`requests a second after the provider came back: ${[...perSecond.values()].join(', ')}\n`)
   expect(Math.max(...perSecond.values())).toBeLessThanOrEqual(30)
-}, 120_000)
+}, 180_000)
 
 test('a budget that is spent stops a provider, and the next of the route takes over', async () => {
   for (const _ of [1, 2]) expect((await followStudy(service.url, await push('DEAR'))).state).toBe('completed')
@@ -88,4 +88,4 @@ test('a budget that is spent stops a provider, and the next of the route takes o
   expect([stopped.state, stopped.reason]).toEqual(['failed', 'the budget of 3 EUR for today is spent'])
   const spared = await followStudy(service.url, await push('SPARE'))
   expect([spared.state, spared.analyses[0]!.provider]).toEqual(['completed', 'remote'])
-}, 60_000)
+}, 180_000)

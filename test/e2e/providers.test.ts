@@ -166,7 +166,7 @@ test('an analysis that takes long is not taken for one of a dead node', async ()
   expect((await pushed).state).toBe('completed')
   expect(await delivering.log()).toHaveLength(1)
   await delivering.behave({})
-}, 30_000)
+}, 180_000)
 
 test('uptime is what was seen, not what a health check says; budgets and months are told', async () => {
   // A minute may end in between: then it is looked at once more.

@@ -212,4 +212,4 @@ test('no secret and nothing of a patient is in a log line, metric, trace, notifi
     forbidden.filter(word => text.includes(word)).map(word => `${where}: ${word}`),
   )
   expect(found).toEqual([])
-}, 90_000)
+}, 180_000)

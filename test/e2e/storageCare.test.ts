@@ -110,7 +110,7 @@ test('a lost database is rebuilt from the store: every instance byte for byte, a
   for (const bytes of files) expect(body.includes(bytes)).toBe(true)
   await new Promise(resolve => setTimeout(resolve, 1500))
   expect(readdirSync(scratch)).not.toContain('results')
-}, 90_000)
+}, 180_000)
 
 test('fsck finds what is gone, cut, changed or in no row; what is whole comes back', async () => {
   await stop()
@@ -150,7 +150,7 @@ test('fsck finds what is gone, cut, changed or in no row; what is whole comes ba
   expect(repaired.out).toContain('1 are no complete instances')
   await start()
   expect(await followStudy(service!.url, uids.study)).toMatchObject({ instances: 1 })
-}, 60_000)
+}, 180_000)
 
 test('the nightly scrub finds what has changed on the disk, and tells it', async () => {
   const { json } = await http('GET', `${service!.url}/api/configuration`)
@@ -186,7 +186,7 @@ test('the nightly scrub finds what has changed on the disk, and tells it', async
   expect(told.summary).toMatch(/^1 of \d+ stored instances are not as they were stored/)
   await client.end()
   writeFileSync(path, kept)
-}, 30_000)
+}, 180_000)
 
 test('the nightly sweep does not take the files of a lost index for leftovers', async () => {
   await stop()
@@ -238,4 +238,4 @@ test('the nightly sweep does not take the files of a lost index for leftovers', 
   expect(json[0]).toMatchObject({ actor: 'radbridge', data: { study: uids.study, detail: { retention: 'short' } } })
   await client.end()
   expect(statSync(data).isDirectory()).toBe(true)
-}, 60_000)
+}, 180_000)

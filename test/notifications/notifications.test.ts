@@ -127,7 +127,7 @@ test('an urgent finding is told at once, signed, without patient data, and with 
     `select detail from study_event where kind = 'reporting'`,
   )
   expect(event!.detail.urgent).toBe(true)
-}, 60_000)
+}, 180_000)
 
 test('dead letters and failed studies are told once, by mail and webhook', async () => {
   const [dead] = await until('a dead letter, and with it a failed study', async () => {
@@ -167,7 +167,7 @@ test('dead letters and failed studies are told once, by mail and webhook', async
     /could not be delivered to refusing: .*400/,
   )
   expect(mails.filter(text => text.includes('it@example.org')).length).toBe(2)
-}, 60_000)
+}, 180_000)
 
 test('a provider that went away and came back, a step of a canary, a destination that takes nothing', async () => {
   await service.query(
@@ -191,7 +191,7 @@ test('a provider that went away and came back, a step of a canary, a destination
       await observe()
       return told().includes(words) || undefined
     })
-}, 30_000)
+}, 180_000)
 
 test('a test says that it is one, and what is wrong with a rule', async () => {
   const sent = await http('POST', `${service.url}/api/notifications/administrators/test`)

@@ -46,7 +46,7 @@ test('a budget is told of when four fifths are spent, and when all of it is; eac
   await analyses(1, 0, 'failed', 2_000_000)
   await look()
   expect((await told())[1]).toBe('budget: Provider metered has cost 105.00 of 100 EUR today: the budget is spent')
-}, 30_000)
+}, 180_000)
 
 test('a model that finds much more than before is told of, looked for once an hour', async () => {
   await analyses(300, 30, 'no-findings', 0)
@@ -64,7 +64,7 @@ test('a model that finds much more than before is told of, looked for once an ho
   await look()
   await look()
   expect(await drifted()).toEqual(['drift: positive studies of metered (primary): 40 % lately, 9 % before'])
-}, 30_000)
+}, 180_000)
 
 test('what a transaction was still at work on when it was looked is told when it has ended', async () => {
   const step = (route: string, seconds: number) =>
@@ -95,4 +95,4 @@ test('what a transaction was still at work on when it was looked is told when it
   await look()
   await look()
   expect((await steps()).filter(route => route !== 'before')).toEqual(['slow', 'quick'])
-}, 30_000)
+}, 180_000)

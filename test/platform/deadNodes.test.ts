@@ -93,7 +93,7 @@ test('the job of a node that dies runs elsewhere within five seconds, and its ca
   await survivor.stopJobs()
   await survivor.liveness.stop()
   await survivor.database.end()
-}, 20_000)
+}, 180_000)
 
 test('that a job has ended is said until the database has heard it, and it runs once', async () => {
   const key = 'a third study'
@@ -108,7 +108,7 @@ test('that a job has ended is said until the database has heard it, and it runs 
   await node.stopJobs()
   await node.liveness.stop()
   await node.database.end()
-}, 30_000)
+}, 180_000)
 
 test('a job that the database has given to a worker which never heard of it is run', async () => {
   const key = 'a fourth study'
@@ -128,7 +128,7 @@ test('a job that the database has given to a worker which never heard of it is r
   await node.stopJobs()
   await node.liveness.stop()
   await node.database.end()
-}, 30_000)
+}, 180_000)
 
 test('what is due once in a minute is done once, by whichever node asks first, also when it is done before the next one asks', async () => {
   const jobs = async () =>

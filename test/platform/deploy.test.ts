@@ -159,7 +159,7 @@ withHelm(
     expect(loadSettings({}, file).study.quietSeconds).toBe(30)
     expect(ofKind('PersistentVolumeClaim')[0].spec.accessModes).toEqual(['ReadWriteMany'])
   },
-  60_000,
+  180_000,
 )
 
 withHelm(
@@ -188,7 +188,7 @@ withHelm(
     const { paths } = documents.find(({ kind }) => kind === 'Ingress').spec.rules[0].http
     expect(paths[0]).toMatchObject({ path: '/dicom-web', backend: { service: { name: 'radbridge-receive' } } })
   },
-  60_000,
+  180_000,
 )
 
 test('the workflow of a release runs scripts that there are', () => {

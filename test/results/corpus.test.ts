@@ -66,7 +66,7 @@ beforeAll(async () => {
     })
     made.push({ ...entry, folder, objects, paths })
   }
-}, 120_000)
+}, 180_000)
 
 const reports = () =>
   made.map(entry => ({ ...entry, report: entry.objects.find(({ dataset }) => textOf(dataset, '00080060') === 'SR')! }))

@@ -146,5 +146,5 @@ testWhere(existsSync(validator) && hasProgram('dciodvfy'), 'the validators are a
     writeFileSync(path, capture!.bytes)
     expect(execFileSync(validator, [path], { encoding: 'utf8' })).toMatch(/: valid/)
   },
-  60_000,
+  180_000,
 )
