@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { close, closeSync, constants, fsync, ftruncate, open, write } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -54,9 +55,8 @@ export class IncomingFile {
   /** Whether files of a folder can be written with `direct`. */
   static async canBeDirect(folder: string): Promise<boolean> {
     if (!constants.O_DIRECT) return false
-    const path = join(folder, `.direct-${process.pid}`)
+    const path = join(folder, `.direct-${randomUUID()}`)
     try {
-      await rm(path, { force: true })
       const file = new IncomingFile(path, true)
       file.write(Buffer.alloc(1))
       await file.finish()
