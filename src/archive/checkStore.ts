@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises'
-import { crc32 } from 'node:zlib'
+import { crc32 } from '@node-rs/crc32'
 import { textOf } from '../dicom/dicomJson.js'
 import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { type Database, transaction } from '../platform/database.js'

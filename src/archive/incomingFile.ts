@@ -32,6 +32,7 @@ export class IncomingFile {
   private waiting = 0
   private written: Promise<void>
   private problem: Error | undefined
+  private isClosed = false
 
   /**
    * @param path of a file that is not there yet
@@ -99,6 +100,7 @@ export class IncomingFile {
   async finish(): Promise<void> {
     const descriptor = await this.complete()
     await sync(descriptor)
+    this.isClosed = true
     try {
       closeSync(descriptor) // nothing is left to be written: it returns at once
     } catch {
@@ -106,8 +108,10 @@ export class IncomingFile {
     }
   }
 
-  /** Closes it as it is. */
+  /** Closes it as it is, if it is open: a number may be that of another file by now. */
   async close(): Promise<void> {
+    if (this.isClosed) return
+    this.isClosed = true
     if (this.piece) pieces.push(this.piece)
     this.piece = undefined
     await this.written

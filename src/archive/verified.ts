@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib'
+import { crc32 } from '@node-rs/crc32'
 import type { BlobKey, BlobStore } from './blobStore.js'
 
 /** What was stored of an instance, by the index. */

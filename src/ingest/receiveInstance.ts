@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib'
+import { crc32 } from '@node-rs/crc32'
 import type { BlobKey, BlobStore, IncomingBlob } from '../archive/index.js'
 import { textOf } from '../dicom/dicomJson.js'
 import { type HeaderOutcome, type InstanceHeader, readPart10Header } from '../dicom/part10.js'

@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib'
+import { crc32 } from '@node-rs/crc32'
 import type { Findings, ImageReference } from '../analysis/findings.js'
 import { imagesOf } from '../analysis/normalizedImages.js'
 import {

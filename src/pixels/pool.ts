@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import { compiledModule } from '../platform/compiledModule.js'
@@ -20,7 +21,7 @@ export interface PixelPool {
 }
 
 export interface PixelLimits {
-  /** A frame that takes longer ends its thread; so does a whole file that takes a hundred times as long. */
+  /** A frame that takes longer ends its thread, one of a small file sooner; so does a whole file that takes a hundred times as long. */
   frameSeconds: number
   /** JavaScript memory of a thread. Samples and code streams are outside of it: their size is checked before they are decoded. */
   heapMegabytes: number
@@ -40,7 +41,8 @@ export function startPixelPool(threads = availableParallelism(), limits: Partial
   })
   pool.on('error', () => {}) // a thread that dies between tasks: the pool starts another
   const run = async <T>(task: PixelTask): Promise<T> => {
-    const seconds = task.kind === 'file' ? frameSeconds * 100 : frameSeconds
+    const frame = secondsForFrame(frameSeconds, await lengthOf(task.kind === 'file' ? task.input : task.path))
+    const seconds = task.kind === 'file' ? frame * 100 : frame
     const limit = new AbortController()
     const timer = setTimeout(() => limit.abort(), seconds * 1000) // ends the thread; the pool starts another
     try {
@@ -63,4 +65,20 @@ export function startPixelPool(threads = availableParallelism(), limits: Partial
     threads,
     close: () => pool.destroy(),
   }
+}
+
+/**
+ * A corrupt code stream of a kilobyte can keep a decoder busy for as long as a sound one of megabytes (CharLS reads on behind the end, 2³¹ zero bits).
+ * @param bytes of the file
+ */
+export function secondsForFrame(most: number, bytes: number): number {
+  return Math.min(most, Math.ceil(10 + bytes / 50_000))
+}
+
+/** @returns 0 if there is no such file: who reads it says so */
+function lengthOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  )
 }

@@ -9,7 +9,7 @@ import { readPart10Header } from '../../src/dicom/part10.js'
 import { decodeFrame } from '../../src/pixels/decodeFrame.js'
 import { openFrames } from '../../src/pixels/frames.js'
 import { normalizeFile } from '../../src/pixels/normalizeFile.js'
-import { type PixelPool, startPixelPool } from '../../src/pixels/pool.js'
+import { type PixelPool, secondsForFrame, startPixelPool } from '../../src/pixels/pool.js'
 import { encapsulated, imageFile, picture } from '../fixtures/images.js'
 import { element, freshUids, instance } from '../fixtures/part10.js'
 
@@ -236,6 +236,13 @@ describe('the pool', () => {
     await expect(pool.frame(pipe, 0)).rejects.toThrow('decoding took longer than 2 s')
     expect((await pool.frame(good, 0)).rows).toBe(8)
     writeFileSync(pipe, '') // lets the thread's read go
+  })
+
+  test('a frame of a small file gets less time than one of a large one', () => {
+    expect([secondsForFrame(60, 2000), secondsForFrame(60, 500_000), secondsForFrame(60, 10_000_000)]).toEqual([
+      11, 20, 60,
+    ])
+    expect(secondsForFrame(2, 10_000_000)).toBe(2)
   })
 
   test('a thread that runs out of memory is replaced', async () => {
