@@ -12,7 +12,7 @@ import { freePort } from '../fixtures/peers.js'
 import { phantomFiles, smallPhantom } from '../fixtures/phantom.js'
 import { http, startTestService, type TestService, until } from '../fixtures/service.js'
 
-// KILLS=15 is what .ci/run asks for, where the torture test kills many more; fewer keep `npm test` short.
+// KILLS=10 is what .ci/run asks for, where the torture test kills many more; fewer keep `npm test` short.
 const kills = Number(process.env.KILLS ?? 8)
 const studies = Number(process.env.KILLS ? 20 : 6)
 const slices = 24

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { fillArchive } from '../fixtures/manyStudies.mjs'
 import { freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
-import { followStudy, http, startTestService, type TestService } from '../fixtures/service.js'
+import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 let service: TestService
 beforeAll(async () => {
@@ -16,6 +16,14 @@ notifications: [{ name: chat, on: [study-failed], webhook: { url: 'http://127.0.
 `,
   })
   await fillArchive({ query: service.query } as never, 1, 6000, { series: 1, instances: 2 })
+  // What is looked at once a minute has seen all of this, however the minutes fall.
+  await until('it has looked', async () => {
+    await service.query(`select graphile_worker.add_job('observe', '{}')`)
+    const rows = await service.query(
+      `select 1 from setting where name = 'observed dead letters' and value::bigint >= (select max(id) from study_event)`,
+    )
+    return rows.length > 0 || undefined
+  })
   // The server writes down the plan of each query from here on.
   for (const setting of [
     `session_preload_libraries = 'auto_explain'`,

@@ -19,12 +19,13 @@ import { element, freshUids, instance, multipart, multipartType } from '../fixtu
 import { freePort, hasProgram, hasSamples, samples, sharedFolder, testWhere } from '../fixtures/peers.js'
 import { phantomFiles } from '../fixtures/phantom.js'
 import { followStudy, http, startTestService, type TestService, until } from '../fixtures/service.js'
-import { shortStart } from '../fixtures/srValidator.js'
+import { shortStart, startSrValidator } from '../fixtures/srValidator.js'
 
 const plugin = '/usr/share/orthanc/plugins/libOrthancDicomWeb.so'
 const hasOrthanc = hasProgram('Orthanc') && existsSync(plugin)
 const testWithOrthanc = testWhere(hasOrthanc, 'Orthanc with its DICOMweb plug-in is not installed')
 const run = promisify(execFile)
+let validating: ReturnType<typeof startSrValidator> | undefined
 const scratch = mkdtempSync(join(tmpdir(), 'radbridge-orthanc-'))
 let service: TestService
 let orthanc: ChildProcess
@@ -69,6 +70,7 @@ routes: [{ name: all, analysis: { primary: reference, priors: { max: 3, within: 
   )
 })
 afterAll(async () => {
+  ;(await validating)?.stop()
   orthanc?.kill('SIGKILL')
   await service?.stop()
   rmSync(scratch, { recursive: true, force: true })
@@ -124,7 +126,8 @@ async function expectValid(report: Buffer): Promise<void> {
   if (!existsSync(validator) || !hasProgram('dciodvfy') || !hasProgram('DicomSRValidator')) return
   const file = join(scratch, `report-${Math.random()}.dcm`)
   writeFileSync(file, report)
-  const { stdout } = await run(validator, [file], { env: shortStart() })
+  validating ??= startSrValidator()
+  const { stdout } = await run(validator, [file], { env: (await validating)?.environment ?? shortStart() })
   expect(stdout).toMatch(/: valid/)
 }
 
