@@ -1,9 +1,11 @@
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from '@node-rs/crc32'
 import { textOf } from '../dicom/dicomJson.js'
+import { PixelDataCheck } from '../dicom/pixelDataCheck.js'
 import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { type Database, transaction } from '../platform/database.js'
 import type { BlobKey, BlobStore } from './blobStore.js'
+import { blockBytes } from './incomingFile.js'
 import { type InstanceToIndex, indexInstances } from './indexInstances.js'
 import { addEvent, changeState } from './studies.js'
 import { withoutInstance } from './sweepOrphans.js'
@@ -140,6 +142,14 @@ async function readInstance(blobs: BlobStore, key: BlobKey): Promise<InstanceToI
     if (outcome.outcome !== 'header') return undefined
     const { header } = outcome
     const { sopInstanceUid, sopClassUid, studyInstanceUid, seriesInstanceUid } = header
+    const pixels = new PixelDataCheck(header)
+    let checksum = 0
+    for await (const chunk of await blobs.read(key)) {
+      checksum = crc32(chunk as Buffer, checksum)
+      pixels.next(chunk as Buffer)
+    }
+    // Whoever sent it was not told that it is stored, and sends it again: in its way must be no half of it.
+    if (pixels.end(size).outcome === 'cut' || (await isPadded(file, pixels.endsAt ?? size, size))) return undefined
     // What we have made says so; it is no part of what was received.
     const isResult =
       textOf(header.json, '00080070') === 'Radbridge' &&
@@ -154,11 +164,19 @@ async function readInstance(blobs: BlobStore, key: BlobKey): Promise<InstanceToI
       header: header.json,
       blobKey: key,
       byteLength: size,
-      crc32: await checksumOf(blobs, key),
+      crc32: checksum,
       origin: isResult ? 'result' : 'received',
       ...(isResult ? { revision: 1 } : {}),
     }
   } finally {
     await file.close()
   }
+}
+
+/** The last block of a file is written with zeros behind it, which are cut off a moment later (incomingFile.ts). Others may have zeros at their end as well. */
+async function isPadded(file: FileHandle, end: number, size: number): Promise<boolean> {
+  const padding = size - end
+  if (padding <= 0 || padding >= blockBytes || size % blockBytes !== 0) return false
+  const { bytesRead, buffer } = await file.read(Buffer.alloc(padding), 0, padding, end)
+  return buffer.subarray(0, bytesRead).every(byte => byte === 0)
 }

@@ -15,7 +15,7 @@ const [openDescriptor, writeAt, truncate, sync, closeDescriptor] = [
 ]
 
 /** What O_DIRECT asks of memory, offsets and lengths on any disk. */
-const blockBytes = 4096
+export const blockBytes = 4096
 /** Pieces of one file that wait to be written; who brings more waits. */
 const mostWaiting = 2
 

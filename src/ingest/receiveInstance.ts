@@ -2,9 +2,9 @@ import { crc32 } from '@node-rs/crc32'
 import type { BlobKey, BlobStore, IncomingBlob } from '../archive/index.js'
 import { textOf } from '../dicom/dicomJson.js'
 import { type HeaderOutcome, type InstanceHeader, readPart10Header } from '../dicom/part10.js'
+import { PixelDataCheck } from '../dicom/pixelDataCheck.js'
 import { reason } from '../dicom/reasons.js'
 import type { SourceRules } from '../platform/endpoints.js'
-import { PixelDataCheck } from './pixelDataCheck.js'
 
 /** Headers longer than this are refused: they have to be in memory to be read. */
 const maxHeader = 64 * 1024 * 1024

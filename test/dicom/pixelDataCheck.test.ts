@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import type { InstanceHeader } from '../../src/dicom/part10.js'
+import { PixelDataCheck } from '../../src/dicom/pixelDataCheck.js'
 import { findTransferSyntax } from '../../src/dicom/transferSyntaxes.js'
-import { PixelDataCheck } from '../../src/ingest/pixelDataCheck.js'
 
 const before = 300
 const header = {

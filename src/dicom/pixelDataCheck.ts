@@ -1,4 +1,4 @@
-import type { InstanceHeader } from '../dicom/part10.js'
+import type { InstanceHeader } from './part10.js'
 
 /** `cut`: the file ends inside its pixel data. `odd`: all bytes seem to be there, but no decoder may be able to use them. */
 export type PixelDataOutcome = { outcome: 'whole' } | { outcome: 'cut' | 'odd'; detail: string }
@@ -20,6 +20,7 @@ export class PixelDataCheck {
   private known = 0
   private items = 0
   private found: PixelDataOutcome | undefined
+  private delimiterEnd: number | undefined
 
   constructor(private readonly header: InstanceHeader) {
     const { pixelData, transferSyntax } = header
@@ -38,6 +39,13 @@ export class PixelDataCheck {
       this.at = this.readItem(this.at)
     }
     this.position = end
+  }
+
+  /** Where Pixel Data ends, as far as that is known; undefined: there is none, or it is deflated with the rest, or its end was not seen. */
+  get endsAt(): number | undefined {
+    const { pixelData: pixel, transferSyntax } = this.header
+    if (!pixel || transferSyntax.encoding === 'deflated') return undefined
+    return pixel.undefinedLength ? this.delimiterEnd : pixel.offset + pixel.length
   }
 
   end(byteLength: number): PixelDataOutcome {
@@ -59,6 +67,7 @@ export class PixelDataCheck {
     const tag = this.itemHeader.readUInt32LE(0)
     const length = this.itemHeader.readUInt32LE(4)
     if (tag === sequenceDelimiter) {
+      this.delimiterEnd = at + headerBytes
       // The first item is the Basic Offset Table.
       this.found =
         this.items > 1 ? { outcome: 'whole' } : { outcome: 'odd', detail: 'encapsulated Pixel Data without a fragment' }
