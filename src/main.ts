@@ -92,11 +92,12 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
       dimsePort: settings.dimse.port,
       secure: http.tls !== undefined || http.publicUrl?.startsWith('https:') === true,
     })
+    const radbridge = { name: 'radbridge' }
+    await audit.record({ event: 'application-start', actor: radbridge, detail: { version: packageVersion } })
+    // From here on it says that it is ready: what may fail while the database is away stands above.
     const server = await listenForHttp(settings, adminContext, undo)
     const scp = settings.roles.includes('receive') ? await listenForAssociations(settings, context, undo) : undefined
     undo.push(configuration.watch())
-    const radbridge = { name: 'radbridge' }
-    await audit.record({ event: 'application-start', actor: radbridge, detail: { version: packageVersion } })
     log.info('Radbridge is ready', {
       version: packageVersion,
       console: server.url,

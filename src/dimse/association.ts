@@ -145,9 +145,9 @@ export class Association {
       }
     } catch (error) {
       this.end(error as Error)
-      await this.receiving?.store?.abort()
       throw error
     } finally {
+      await this.receiving?.store?.abort() // however it ended
       await this.performing?.done
     }
   }

@@ -67,7 +67,7 @@ export class InstanceReceiver {
    */
   write(chunk: Buffer): Promise<void> | undefined {
     this.byteLength += chunk.length
-    if (this.refusal) return undefined
+    if (this.refusal || chunk.length === 0) return undefined
     const { maxInstanceBytes, accept } = this.limits
     const most = Math.min(maxInstanceBytes, accept?.maxInstanceBytes ?? maxInstanceBytes)
     if (this.byteLength > most) {

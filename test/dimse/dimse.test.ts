@@ -347,6 +347,25 @@ async function associated(): Promise<Socket> {
   return socket
 }
 
+test('a release that is answered without having been asked for, in the middle of an instance: nothing of it is left', async () => {
+  const socket = await associated()
+  const uids = freshUids()
+  const storing = { 2: '1.2.840.10008.5.1.4.1.1.2', 256: 1, 272: 1, 1792: 0, 2048: 1, 4096: uids.instance }
+  socket.write(Buffer.concat([pData(encodeCommand(storing), 3), pData(instance(uids).subarray(400, 900), 0)]))
+  const files = () =>
+    readdirSync(join(service.dataDirectory, 'archive'), { recursive: true }).filter(name =>
+      String(name).endsWith('.dcm'),
+    )
+  const before = new Set(
+    (await service.query<{ key: string }>('select blob_key key from instance')).map(({ key }) => key),
+  )
+  const strange = () => files().filter(name => !before.has(String(name))).length
+  await until('its file is there', async () => (strange() > 0 ? true : undefined))
+  socket.write(Buffer.from([6, 0, 0, 0, 0, 4, 0, 0, 0, 0]))
+  await until('it is gone', async () => (strange() === 0 ? true : undefined), 10)
+  socket.destroy()
+})
+
 describe('bad input over the socket', () => {
   const answers = async (bytes: Buffer, afterAssociation: boolean): Promise<Buffer> => {
     const socket = afterAssociation ? await associated() : connect(port, '127.0.0.1')
