@@ -20,12 +20,18 @@ export class PixelDataCheck {
   private known = 0
   private items = 0
   private found: PixelDataOutcome | undefined
-  private delimiterEnd: number | undefined
+  private pixelsEnd: number | undefined
 
   constructor(private readonly header: InstanceHeader) {
     const { pixelData, transferSyntax } = header
-    const isEncapsulated = pixelData?.undefinedLength && transferSyntax.encapsulated
-    if (isEncapsulated && transferSyntax.encoding !== 'deflated') this.at = pixelData.offset
+    if (!pixelData || transferSyntax.encoding === 'deflated') return
+    if (!pixelData.undefinedLength) this.pixelsEnd = pixelData.offset + pixelData.length
+    else if (transferSyntax.encapsulated) this.at = pixelData.offset
+  }
+
+  /** Where Pixel Data ends, as far as that is known; undefined: there is none, or it is deflated with the rest, or its end was not seen. */
+  get endsAt(): number | undefined {
+    return this.pixelsEnd
   }
 
   /** @param bytes of the file, those that follow the ones before */
@@ -41,20 +47,13 @@ export class PixelDataCheck {
     this.position = end
   }
 
-  /** Where Pixel Data ends, as far as that is known; undefined: there is none, or it is deflated with the rest, or its end was not seen. */
-  get endsAt(): number | undefined {
-    const { pixelData: pixel, transferSyntax } = this.header
-    if (!pixel || transferSyntax.encoding === 'deflated') return undefined
-    return pixel.undefinedLength ? this.delimiterEnd : pixel.offset + pixel.length
-  }
-
   end(byteLength: number): PixelDataOutcome {
     const { pixelData: pixel, transferSyntax } = this.header
     if (!pixel || transferSyntax.encoding === 'deflated') return { outcome: 'whole' }
-    if (!pixel.undefinedLength) {
-      const end = pixel.offset + pixel.length
-      return end > byteLength ? { outcome: 'cut', detail: 'the file ends inside Pixel Data' } : { outcome: 'whole' }
-    }
+    if (!pixel.undefinedLength)
+      return this.pixelsEnd! > byteLength
+        ? { outcome: 'cut', detail: 'the file ends inside Pixel Data' }
+        : { outcome: 'whole' }
     if (!transferSyntax.encapsulated)
       return { outcome: 'cut', detail: 'Pixel Data of undefined length in a transfer syntax that is not encapsulated' }
     if (this.found) return this.found
@@ -67,7 +66,7 @@ export class PixelDataCheck {
     const tag = this.itemHeader.readUInt32LE(0)
     const length = this.itemHeader.readUInt32LE(4)
     if (tag === sequenceDelimiter) {
-      this.delimiterEnd = at + headerBytes
+      this.pixelsEnd = at + headerBytes
       // The first item is the Basic Offset Table.
       this.found =
         this.items > 1 ? { outcome: 'whole' } : { outcome: 'odd', detail: 'encapsulated Pixel Data without a fragment' }
