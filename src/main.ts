@@ -55,8 +55,9 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
     await migrate(database, log)
     await migrateJobs(database, log)
     // Its libraries are many: for those who trace.
-    const stopTracing = settings.tracing.url
-      ? (await import('./main/startTracing.js')).startTracing(settings.tracing.url, settings, database)
+    const { url, ratio } = settings.tracing
+    const stopTracing = url
+      ? (await import('./main/startTracing.js')).startTracing({ url, ratio }, database)
       : undefined
     if (stopTracing) undo.push(stopTracing)
     const blobs = await openBlobStore(settings, undo)

@@ -9,7 +9,6 @@ import {
 } from '@opentelemetry/sdk-trace-node'
 import { type Database, settledMoment } from '../platform/database.js'
 import { packageVersion } from '../platform/packageVersion.js'
-import type { Settings } from '../platform/settings.js'
 import { studyTrace } from '../platform/tracing.js'
 
 const lookMilliseconds = 2000
@@ -32,14 +31,14 @@ class StudyIds extends RandomIdGenerator {
 }
 const random = new RandomIdGenerator()
 
-/** Sends spans by OTLP over HTTP. @param url of the collector @returns how to stop */
-export function startTracing(url: string, { tracing }: Settings, database: Database): () => Promise<void> {
+/** Sends spans by OTLP over HTTP. @param tracing.url of the collector @param tracing.ratio of the studies that are traced @returns how to stop */
+export function startTracing({ url, ratio }: { url: string; ratio: number }, database: Database): () => Promise<void> {
   const ids = new StudyIds()
   const provider = new NodeTracerProvider({
     resource: resourceFromAttributes({ 'service.name': 'radbridge', 'service.version': packageVersion }),
     idGenerator: ids,
     // By the identifier of the trace: a study is traced as a whole, or not at all.
-    sampler: new TraceIdRatioBasedSampler(tracing.ratio),
+    sampler: new TraceIdRatioBasedSampler(ratio),
     spanProcessors: [
       new BatchSpanProcessor(new OTLPTraceExporter({ url: `${url.replace(/\/$/, '')}/v1/traces` }), {
         scheduledDelayMillis: 1000,
