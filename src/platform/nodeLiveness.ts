@@ -4,6 +4,8 @@ import { freeDeadNodes, freeLostJobs, lockClass } from './deadNodes.js'
 import { errorContext, type Log } from './log.js'
 
 const sweepMilliseconds = 2000
+/** Short: until it holds its lock again, others take this node for dead. */
+const reopenMilliseconds = 100
 
 /** Ids of the jobs that a node is working on. */
 export interface JobsInHand {
@@ -25,32 +27,29 @@ export interface NodeLiveness {
  * whose lock can be taken, that is, which are dead: at once at start, then every two seconds.
  */
 export async function startNodeLiveness(database: Database, log: Log): Promise<NodeLiveness> {
-  let session = await database.connect()
+  let session: Transaction | undefined = await database.connect()
   const { rows } = await session.query<{ id: number }>('insert into node default values returning id')
   const nodeId = rows[0]!.id
   await session.query(`select pg_advisory_lock(${lockClass}, $1)`, [nodeId])
   const workerIds = new Set<string>()
   let inHand: JobsInHand = { ids: () => [] }
-  let stopped = false
+  const stopping = new AbortController()
   await freeDeadNodes(session, nodeId, log)
   const peers = await session.query('select 1 from node where id <> $1', [nodeId])
 
   const watch = (async () => {
-    while (!stopped) {
-      await sleep(sweepMilliseconds, undefined, { ref: false })
-      if (stopped) return
+    while (await pause(session ? sweepMilliseconds : reopenMilliseconds, stopping.signal)) {
       try {
+        session ??= await open(database, nodeId, workerIds)
         await freeDeadNodes(session, nodeId, log)
         await freeLostJobs(session, workerIds, inHand.ids(), log)
       } catch (error) {
-        if (stopped) return
-        log.warn('node liveness: the database session was lost, opening another', errorContext(error))
-        session.release(true)
-        session = await reopen(database, nodeId, workerIds, () => stopped)
+        if (session) log.warn('node liveness: the database session was lost, opening another', errorContext(error))
+        session?.release(true)
+        session = undefined
       }
     }
   })()
-  watch.catch(error => log.error('node liveness has ended', errorContext(error)))
 
   return {
     nodeId,
@@ -69,32 +68,32 @@ export async function startNodeLiveness(database: Database, log: Log): Promise<N
       inHand = jobs
     },
     async stop() {
-      stopped = true
+      stopping.abort()
+      await watch
       await database.query('delete from node where id = $1', [nodeId]).catch(() => {})
-      session.release(true) // ends the session and with it the lock
+      session?.release(true) // ends the session and with it the lock
     },
   }
 }
 
-async function reopen(
-  database: Database,
-  nodeId: number,
-  workerIds: Set<string>,
-  stopped: () => boolean,
-): Promise<Transaction> {
-  for (;;) {
-    try {
-      const session = await database.connect()
-      await session.query(`select pg_advisory_lock(${lockClass}, $1)`, [nodeId])
-      await session.query(
-        `insert into node (id, worker_ids) overriding system value values ($1, $2)
+/** A session that holds the lock of this node again, and its row, which another node may have swept away meanwhile. */
+async function open(database: Database, nodeId: number, workerIds: Set<string>): Promise<Transaction> {
+  const session = await database.connect()
+  try {
+    await session.query(`select pg_advisory_lock(${lockClass}, $1)`, [nodeId])
+    await session.query(
+      `insert into node (id, worker_ids) overriding system value values ($1, $2)
          on conflict (id) do update set worker_ids = excluded.worker_ids`,
-        [nodeId, [...workerIds]],
-      )
-      return session
-    } catch (error) {
-      if (stopped()) throw error
-      await sleep(500)
-    }
+      [nodeId, [...workerIds]],
+    )
+    return session
+  } catch (error) {
+    session.release(true)
+    throw error
   }
+}
+
+/** False, at once, when `signal` says to stop. */
+function pause(milliseconds: number, signal: AbortSignal): Promise<boolean> {
+  return sleep(milliseconds, true, { ref: false, signal }).catch(() => false)
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Gate } from '../../src/analysis/calling/gate.js'
 import { type Database, openDatabase } from '../../src/platform/database.js'
@@ -109,6 +110,24 @@ test('that a job has ended is said until the database has heard it, and it runs 
   await node.liveness.stop()
   await node.database.end()
 }, 180_000)
+
+test('a node may be stopped while it opens its session anew, or fails to, and leaves neither lock nor row', async () => {
+  const locks = `select pid from pg_locks where locktype = 'advisory' and objid = $1`
+  for (const reachable of [true, false]) {
+    const { database, liveness } = await startNode()
+    const lock = [liveness.nodeId]
+    if (!reachable) {
+      const refused = new Error('connection refused')
+      database.connect = ((told?: (error: Error) => void) => (told ? told(refused) : Promise.reject(refused))) as never
+    }
+    await base.database.query(`select pg_terminate_backend(pid) from (${locks}) held`, lock)
+    await sleep(2110) // its next look has found the session gone
+    await liveness.stop()
+    await database.end()
+    const free = async () => (await base.database.query(locks, lock)).rowCount === 0
+    await until('the lock', async () => ((await free()) ? true : undefined), 5)
+  }
+})
 
 test('a job that the database has given to a worker which never heard of it is run', async () => {
   const key = 'a fourth study'
