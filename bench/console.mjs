@@ -46,8 +46,8 @@ async function measure(studies) {
     select study_instance_uid, 1, case when random() < 0.001 then 'failed' when random() < 0.05 then 'ignored' else 'completed' end, received_at, received_at + interval '30 seconds' from study;
     insert into series (series_instance_uid, study_instance_uid, modality, attributes)
     select study_instance_uid || '.' || e, study_instance_uid, (array['CT','MR','DX'])[e], '{}' from study, generate_series(1, 3) e;
-    insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, sop_class_uid, transfer_syntax_uid, blob_key, byte_length, crc32, header)
-    select series_instance_uid || '.' || i, series_instance_uid, study_instance_uid, 1, 'received', '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1', 'none', 1, 0, '{}'
+    insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, sop_class_uid, transfer_syntax_uid, blob_key, byte_length, crc32, attributes, header)
+    select series_instance_uid || '.' || i, series_instance_uid, study_instance_uid, 1, 'received', '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1', 'none', 1, 0, '{}', '{}'
       from series, generate_series(1, 4) i;
     insert into study_event (study_instance_uid, revision, kind) select study_instance_uid, 1, k from study, unnest(array['settled','analyzing','completed']) k;
     analyze;`)

@@ -3,6 +3,7 @@ import { close, closeSync, constants, fsync, ftruncate, open, write } from 'node
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { blockBytes, givePiece, pieceBytes, takePiece } from './alignedPieces.js'
 
 // Descriptors, not FileHandles: a handle can only be closed by one more trip through the thread pool, and each trip costs a received
 // instance 0.1 to 0.2 ms.
@@ -14,8 +15,6 @@ const [openDescriptor, writeAt, truncate, sync, closeDescriptor] = [
   promisify(close),
 ]
 
-/** What O_DIRECT asks of memory, offsets and lengths on any disk. */
-export const blockBytes = 4096
 /** Pieces of one file that wait to be written; who brings more waits. */
 const mostWaiting = 2
 
@@ -112,7 +111,7 @@ export class IncomingFile {
   async close(): Promise<void> {
     if (this.isClosed) return
     this.isClosed = true
-    if (this.piece) pieces.push(this.piece)
+    if (this.piece) givePiece(this.piece)
     this.piece = undefined
     await this.written
     await this.descriptor.then(closeDescriptor).catch(() => {})
@@ -134,29 +133,7 @@ export class IncomingFile {
         this.problem = error as Error
       }
       this.waiting--
-      pieces.push(piece)
+      givePiece(piece)
     })
   }
-}
-
-const pieceBytes = 512 * 1024
-const piecesAtOnce = 64
-
-/** Those that nobody uses. What was used last is used first, so that memory is touched only as far as it is needed. */
-const pieces: Buffer[] = []
-
-function takePiece(): Buffer {
-  if (pieces.length === 0) morePieces()
-  return pieces.pop()!
-}
-
-declare const WebAssembly: {
-  Memory: new (pages: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
-} // of the browser's types, otherwise
-
-/** The memory of WebAssembly is the only one that Node.js aligns to pages. It is given by the system where it is touched. */
-function morePieces(): void {
-  const pages = (pieceBytes * piecesAtOnce) / 65536
-  const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages })
-  for (let i = 0; i < piecesAtOnce; i++) pieces.push(Buffer.from(buffer, i * pieceBytes, pieceBytes))
 }

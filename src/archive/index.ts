@@ -4,6 +4,7 @@ export { type Adopted, adoptFiles, type BrokenRow, brokenRows, unknownFiles } fr
 export { DirectoryStore } from './directoryStore.js'
 export { type IndexOutcome, type InstanceToIndex, indexInstances, replaceInstance } from './indexInstances.js'
 export * from './instances.js'
+export { withHeaders } from './packedHeader.js'
 export { type S3Options, S3Store } from './s3Store.js'
 export { type QidoQuery, QueryProblem, searchInstances, searchPatients, searchSeries, searchStudies } from './search.js'
 export * from './studies.js'

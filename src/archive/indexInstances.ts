@@ -3,6 +3,7 @@ import { reason } from '../dicom/reasons.js'
 import type { Queryable, Transaction } from '../platform/database.js'
 import { toJsonb } from '../platform/jsonText.js'
 import type { BlobKey } from './blobStore.js'
+import { packHeader } from './packedHeader.js'
 
 export interface InstanceToIndex {
   sopInstanceUid: string
@@ -63,8 +64,22 @@ const seriesLevelTags = [
   '00400275',
 ]
 
+/** Attributes of an instance that QIDO-RS returns, and those that conditions ask for; the rest is in its header. */
+export const instanceLevelTags = [
+  '00080016',
+  '00080018',
+  '00080201',
+  '00200013',
+  '00280008',
+  '00280010',
+  '00280011',
+  '00280100',
+  '0040A040',
+  '0040A493',
+]
+
 /**
- * Puts instances into the index with one call, whatever their number (migrations/0002_index_instances.sql). An instance that arrives
+ * Puts instances into the index with one call, whatever their number (migrations/0015_index_known_studies.sql). An instance that arrives
  * after its study settled opens the study's next revision.
  * @param quietSeconds settling of the studies is put off by so much; undefined for results, which settle nothing
  * @returns an outcome for each instance, in their order; a second one of the same UID in `batch` is compared with the first
@@ -80,7 +95,7 @@ export async function indexInstances(
   const { rows: outcomes } = await db.query<{ ordinal: number; outcome: string; stored_blob_key: BlobKey }>({
     name: 'index_instances', // prepared once for each connection
     text: 'select * from index_instances($1, $2, $3)',
-    values: [toJsonb(rows), batch.map(instance => toJsonb(instance.header)), quietSeconds ?? null],
+    values: [toJsonb(rows), batch.map(instance => packHeader(instance.header)), quietSeconds ?? null],
   })
   const byOrdinal = new Map(outcomes.map(row => [row.ordinal, row]))
   return batch.map((_, ordinal): IndexOutcome => {
@@ -113,7 +128,7 @@ export async function replaceInstance(
   ])
   await tx.query('select open_revisions(array[$1], $2)', [studyInstanceUid, quietSeconds])
   await tx.query(
-    `update instance i set blob_key = $2, byte_length = $3, crc32 = $4, header = $5, transfer_syntax_uid = $6, warning = $7,
+    `update instance i set blob_key = $2, byte_length = $3, crc32 = $4, header = $5, transfer_syntax_uid = $6, warning = $7, attributes = $8,
             received_at = now(), revision = (select revision from study s where s.study_instance_uid = i.study_instance_uid)
       where sop_instance_uid = $1`,
     [
@@ -121,9 +136,10 @@ export async function replaceInstance(
       instance.blobKey,
       instance.byteLength,
       instance.crc32,
-      toJsonb(instance.header),
+      packHeader(instance.header),
       instance.transferSyntaxUid,
       instance.warning ?? null,
+      toJsonb(pick(instance.header, instanceLevelTags)),
     ],
   )
   return rows[0]!.blob_key
@@ -152,6 +168,7 @@ function toRow(instance: InstanceToIndex, ordinal: number, studies: Set<string>,
     byte_length: instance.byteLength,
     crc32: instance.crc32,
     warning: instance.warning,
+    attributes: pick(header, instanceLevelTags),
     ...(newStudy ? { study: studyColumns(studyInstanceUid, header) } : {}),
     ...(newSeries ? { series: seriesColumns(seriesInstanceUid, header) } : {}),
   }

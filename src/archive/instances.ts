@@ -1,6 +1,7 @@
 import type { DicomJson } from '../dicom/dicomJson.js'
 import type { Queryable } from '../platform/database.js'
 import type { BlobKey } from './blobStore.js'
+import { headerText, withHeaders } from './packedHeader.js'
 
 /** A stored instance as the index knows it. */
 export interface StoredInstance {
@@ -21,17 +22,19 @@ const columns = `sop_instance_uid "sopInstanceUid", sop_class_uid "sopClassUid",
   series_instance_uid "seriesInstanceUid", transfer_syntax_uid "transferSyntaxUid", blob_key "blobKey",
   byte_length "byteLength", crc32, origin, header`
 
+type Row = Omit<StoredInstance, 'header'> & { header: Buffer }
+
 /** Instance Number is text that somebody wrote. */
 const byNumber = `nullif(regexp_replace(instance_number, '[^0-9]', '', 'g'), '')::numeric`
 
 /** The received instances that make up a revision of a study. */
 export async function instancesOfRevision(db: Queryable, study: string, revision: number): Promise<StoredInstance[]> {
-  const { rows } = await db.query<StoredInstance>(
+  const { rows } = await db.query<Row>(
     `select ${columns} from instance
       where study_instance_uid = $1 and revision <= $2 and origin = 'received' order by series_instance_uid, sop_instance_uid`,
     [study, revision],
   )
-  return rows
+  return withHeaders(rows)
 }
 
 /** Instances of a study, or of one series, or one instance of it. Empty if there is none. */
@@ -39,29 +42,27 @@ export async function findInstances(
   db: Queryable,
   level: { study: string; series?: string; instance?: string },
 ): Promise<StoredInstance[]> {
-  const { rows } = await db.query<StoredInstance>(
+  const { rows } = await db.query<Row>(
     `select ${columns} from instance
       where study_instance_uid = $1 and ($2::text is null or series_instance_uid = $2)
         and ($3::text is null or sop_instance_uid = $3)
       order by series_instance_uid, ${byNumber}, sop_instance_uid`,
     [level.study, level.series ?? null, level.instance ?? null],
   )
-  return rows
+  return withHeaders(rows)
 }
 
 /** The instances of these UIDs that are stored. */
 export async function instancesByUid(db: Queryable, sopInstanceUids: readonly string[]): Promise<StoredInstance[]> {
-  const { rows } = await db.query<StoredInstance>(`select ${columns} from instance where sop_instance_uid = any ($1)`, [
+  const { rows } = await db.query<Row>(`select ${columns} from instance where sop_instance_uid = any ($1)`, [
     sopInstanceUids,
   ])
-  return rows
+  return withHeaders(rows)
 }
 
 export async function findInstance(db: Queryable, sopInstanceUid: string): Promise<StoredInstance | undefined> {
-  const { rows } = await db.query<StoredInstance>(`select ${columns} from instance where sop_instance_uid = $1`, [
-    sopInstanceUid,
-  ])
-  return rows[0]
+  const { rows } = await db.query<Row>(`select ${columns} from instance where sop_instance_uid = $1`, [sopInstanceUid])
+  return (await withHeaders(rows))[0]
 }
 
 /** An instance that is to be given to somebody, without its header. */
@@ -102,9 +103,9 @@ export async function instancesToRetrieve(
 
 /** Headers as the text of their DICOM JSON, which is not parsed, by SOP Instance UID. */
 export async function headersOf(db: Queryable, sopInstanceUids: readonly string[]): Promise<Map<string, string>> {
-  const { rows } = await db.query<{ uid: string; text: string }>(
-    'select sop_instance_uid uid, header::text as text from instance where sop_instance_uid = any ($1)',
+  const { rows } = await db.query<{ uid: string; header: Buffer }>(
+    'select sop_instance_uid uid, header from instance where sop_instance_uid = any ($1)',
     [sopInstanceUids],
   )
-  return new Map(rows.map(({ uid, text }) => [uid, text]))
+  return new Map(rows.map(({ uid, header }) => [uid, headerText(header)]))
 }

@@ -1,6 +1,8 @@
 import { type DicomJson, pick } from '../dicom/dicomJson.js'
 import { tagOf } from '../dicom/dictionary.js'
 import type { Queryable } from '../platform/database.js'
+import { instanceLevelTags } from './indexInstances.js'
+import { unpackHeader } from './packedHeader.js'
 
 /** A query that cannot be answered: `message` says which parameter and why. */
 export class QueryProblem extends Error {}
@@ -131,8 +133,9 @@ export async function searchSeries(db: Queryable, query: QidoQuery): Promise<Pag
 
 export async function searchInstances(db: Queryable, query: QidoQuery): Promise<Page> {
   const { where, values, limit, offset, include } = readQuery(query, 2)
+  const wantsHeader = include.all || [...include.tags].some(tag => !instanceLevelTags.includes(tag))
   const { rows } = await db.query(
-    `select s.attributes study_attributes, e.attributes series_attributes, i.header
+    `select s.attributes study_attributes, e.attributes series_attributes, i.attributes, ${wantsHeader ? 'i.header' : 'null'} header
        from instance i join series e using (series_instance_uid) join study s on s.study_instance_uid = e.study_instance_uid ${where}
       order by s.study_date desc nulls last, s.study_instance_uid, e.series_instance_uid, i.sop_instance_uid
       limit ${limit + 1} offset ${offset}`,
@@ -143,7 +146,7 @@ export async function searchInstances(db: Queryable, query: QidoQuery): Promise<
     ...(query.series
       ? pick(row.series_attributes, ['0020000E'])
       : select(row.series_attributes, seriesReturn, include)),
-    ...select(row.header, instanceReturn, include),
+    ...select(row.header ? unpackHeader(row.header) : row.attributes, instanceReturn, include),
   }))
 }
 

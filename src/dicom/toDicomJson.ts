@@ -43,19 +43,11 @@ export function toDicomJson(
   const charset = characterSetOf(dataSet, inherited)
   const signed = dataSet.elements.x00280103 !== undefined && dataSet.uint16('x00280103') === 1
   const json: DicomJson = {}
+  const context = { charset, littleEndian, signed, depth, path, maxInlineBinary }
   for (const key of Object.keys(dataSet.elements).sort()) {
-    const element = dataSet.elements[key]!
     const tag = key.slice(1).toUpperCase()
     if (tag.endsWith('0000') || tag.startsWith('FFFE') || pixelDataTags.has(tag)) continue
-    const converted = convertElement(dataSet, element, tag, {
-      charset,
-      littleEndian,
-      signed,
-      depth,
-      path,
-      maxInlineBinary,
-    })
-    json[tag] = converted
+    json[tag] = convertElement(dataSet, dataSet.elements[key]!, tag, context)
   }
   return json
 }
@@ -150,7 +142,9 @@ function splitText(bytes: Uint8Array, charset: CharacterSet, isName: boolean): s
 }
 
 function trimEnd(text: string): string {
-  return text.replace(/[\0 ]+$/, '')
+  let end = text.length
+  while (end > 0 && (text[end - 1] === ' ' || text[end - 1] === '\0')) end--
+  return end === text.length ? text : text.slice(0, end)
 }
 
 function personName(text: string): DicomJsonValue {
@@ -167,6 +161,7 @@ function personName(text: string): DicomJsonValue {
 function decimal(text: string): DicomJsonValue {
   if (text === '') return null
   const number = Number(text)
+  if (text.length <= 15 && Number.isFinite(number)) return number
   const digits = text
     .replace(/[eE].*$/, '')
     .replace(/[^0-9]/g, '')

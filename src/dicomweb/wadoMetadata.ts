@@ -79,7 +79,7 @@ function withBulkData(header: string, instance: RetrievableInstance, base: strin
   const bulk = `${base}/studies/${studyInstanceUid}/series/${seriesInstanceUid}/instances/${sopInstanceUid}/bulkdata`
   const addressed = header.includes('"BulkDataURI"')
     ? header.replace(
-        /"BulkDataURI": "([0-9A-F/]+)"/g,
+        /"BulkDataURI": ?"([0-9A-F/]+)"/g,
         (_, path) => `"BulkDataURI": ${JSON.stringify(`${bulk}/${path}`)}`,
       )
     : header
@@ -97,7 +97,7 @@ function bitsOfImage(header: string): number | undefined {
     const parsed = JSON.parse(header) as DicomJson
     return parsed['00280010'] && (numberOf(parsed, '00280100') ?? 16)
   }
-  const bits = /"00280100": \{[^}]*"Value": \[(\d+)/.exec(header.slice(rows))
+  const bits = /"00280100": ?\{[^}]*"Value": ?\[(\d+)/.exec(header.slice(rows))
   return bits ? Number(bits[1]) : 16
 }
 

@@ -1,9 +1,7 @@
 import type { Socket } from 'node:net'
 import type { DicomJson } from '../dicom/dicomJson.js'
-import { parseDataSet } from '../dicom/part10.js'
-import { toDicomJson } from '../dicom/toDicomJson.js'
-import { findTransferSyntax } from '../dicom/transferSyntaxes.js'
 import { errorContext, type Log } from '../platform/log.js'
+import { AskedOperations, type DimseResponse } from './askedOperations.js'
 import { type ByteReader, ConnectionEnded } from './byteReader.js'
 import {
   type Command,
@@ -15,9 +13,11 @@ import {
   response as responseBit,
   status,
 } from './command.js'
+import { readIdentifier } from './identifier.js'
 import { type Context, MessageWriter } from './messageWriter.js'
 import { abort, ProtocolError, pduType, releaseRequest, releaseResponse } from './pdu.js'
 
+export type { DimseResponse } from './askedOperations.js'
 export type { Context } from './messageWriter.js'
 
 /** Takes in what C-STORE brings, as it arrives. */
@@ -45,14 +45,6 @@ export interface Operation {
   respond(status: number, more?: { fields?: Command; comment?: string; dataSet?: DicomJson }): Promise<void>
 }
 export type OperationHandler = (operation: Operation) => Promise<void>
-
-/** An answer to what we asked for. */
-export interface DimseResponse {
-  status: number
-  comment: string
-  command: Command
-  dataSet?: DicomJson
-}
 
 export interface AssociationOptions {
   log: Log
@@ -82,22 +74,17 @@ interface Receiving {
   length: number
 }
 
-interface Asked {
-  take(answer: DimseResponse | Error): void
-}
-
 /**
  * An association from its acceptance on, the same for both sides: either may ask for operations and answers those of the other (PS3.7, PS3.8 9.3).
  * One operation of the other side is performed at a time, as no more were negotiated.
  */
 export class Association {
   private readonly contexts: ReadonlyMap<number, Context>
-  private readonly asked = new Map<number, Asked>()
+  private readonly asked: AskedOperations
   private commandParts: Buffer[] = []
   private receiving: Receiving | undefined
   private performing: { messageId: unknown; done: Promise<void>; cancel: AbortController } | undefined
   private readonly writer: MessageWriter
-  private messageId = 0
   private ended = false
 
   constructor(
@@ -108,6 +95,7 @@ export class Association {
   ) {
     this.contexts = new Map(contexts.map(context => [context.id, context]))
     this.writer = new MessageWriter(socket, options.maxLength)
+    this.asked = new AskedOperations(this.writer)
   }
 
   /** The contexts that were agreed on for a SOP class. */
@@ -152,52 +140,12 @@ export class Association {
     }
   }
 
-  /** Asks the other side, and gives its answers as they come; the last one has no pending status. Who stops taking them cancels the operation (C-CANCEL). @throws if the association ends */
-  async *ask(
-    context: Context,
-    command: Command,
-    dataSet?: DicomJson | AsyncIterable<Buffer>,
-  ): AsyncGenerator<DimseResponse> {
-    if (this.ended) throw new ConnectionEnded()
-    this.messageId = (this.messageId % 65_535) + 1
-    const messageId = this.messageId
-    const queue: (DimseResponse | Error)[] = []
-    let wake = () => {}
-    let going = false
-    this.asked.set(messageId, {
-      take(answer) {
-        queue.push(answer)
-        wake()
-      },
-    })
-    try {
-      const full = { ...command, [field.messageId]: messageId }
-      await this.writer.send(context, full, dataSet)
-      for (;;) {
-        const answer = queue.shift()
-        if (!answer) {
-          await new Promise<void>(resolve => {
-            wake = resolve
-          })
-          continue
-        }
-        if (answer instanceof Error) throw answer
-        going = isPending(answer.status)
-        yield answer
-        if (!going) return
-      }
-    } finally {
-      this.asked.delete(messageId)
-      if (going && !this.ended) void this.cancel(context, messageId).catch(() => {})
-    }
+  /** @see AskedOperations.ask */
+  ask(context: Context, command: Command, dataSet?: DicomJson | AsyncIterable<Buffer>): AsyncGenerator<DimseResponse> {
+    return this.asked.ask(context, command, dataSet)
   }
 
-  private cancel(context: Context, messageId: number): Promise<void> {
-    const command = { [field.commandField]: commandField.cCancelRequest, [field.messageIdBeingRespondedTo]: messageId }
-    return this.writer.send(context, command)
-  }
-
-  /** Asks for an operation that is answered once. */
+  /** Asks for an operation that is answered once. @throws if the association ends */
   async askOnce(
     context: Context,
     command: Command,
@@ -224,7 +172,7 @@ export class Association {
   private end(error: Error): void {
     this.ended = true
     this.performing?.cancel.abort()
-    for (const { take } of this.asked.values()) take(error)
+    this.asked.end(error)
   }
 
   /** A P-DATA: fragments of commands and data sets, which are used as they arrive. */
@@ -287,10 +235,7 @@ export class Association {
   /** A message is there as a whole. */
   private async dispatch(context: Context, command: Command, dataSet: Buffer | undefined): Promise<void> {
     const operation = command[field.commandField] as number
-    if (operation & responseBit) {
-      this.asked.get(command[field.messageIdBeingRespondedTo] as number)?.take(responseOf(context, command, dataSet))
-      return
-    }
+    if (operation & responseBit) return this.asked.take(context, command, dataSet)
     if (operation === commandField.cCancelRequest) {
       if (this.performing?.messageId === command[field.messageIdBeingRespondedTo]) this.performing?.cancel.abort()
       return
@@ -355,22 +300,4 @@ export class Association {
       dataSet,
     )
   }
-}
-
-function responseOf(context: Context, command: Command, dataSet: Buffer | undefined): DimseResponse {
-  return {
-    status: Number(command[field.status] ?? 0x0110),
-    comment: String(command[field.errorComment] ?? ''),
-    command,
-    ...(dataSet && dataSet.length > 0 ? { dataSet: readIdentifier(context, dataSet) } : {}),
-  }
-}
-
-/** @throws ProtocolError */
-function readIdentifier({ transferSyntax }: Context, bytes: Buffer | undefined): DicomJson {
-  if (!bytes) throw new ProtocolError('a message without the data set that belongs to it')
-  const syntax = findTransferSyntax(transferSyntax)!
-  const parsed = parseDataSet(bytes, 0, syntax, true)
-  if (!('dataSet' in parsed)) throw new ProtocolError('a data set cannot be read')
-  return toDicomJson(parsed.dataSet, syntax.encoding !== 'explicit-big')
 }

@@ -1,3 +1,4 @@
+import { withHeaders } from '../archive/index.js'
 import { type DicomJson, textsOf } from '../dicom/dicomJson.js'
 import { tagOf } from '../dicom/dictionary.js'
 import type { Queryable } from '../platform/database.js'
@@ -77,33 +78,38 @@ export function mismatch(match: Match, traits: StudyTraits): string | undefined 
   return undefined
 }
 
-const text = (path: string) => `e.attributes #>> '{${path},Value,0}'`
-
+/** What routes look at, of a stored study: its received instances, of each series the header of one. */
 export async function readTraits(db: Queryable, study: string): Promise<StudyTraits> {
-  const { rows } = await db.query<
-    Omit<StudyTraits, 'age'> & { ageString: string | null; birthDate: string | null; studyDate: string | null }
-  >(
-    `with e as (
-       select e.*, (select header from instance i where i.series_instance_uid = e.series_instance_uid and i.origin = 'received'
-                     order by sop_instance_uid limit 1) header
-         from series e where e.study_instance_uid = $1
-          and exists (select from instance i where i.series_instance_uid = e.series_instance_uid and i.origin = 'received')
-     )
-     select coalesce((select array_agg(distinct e.modality) filter (where e.modality is not null) from e), '{}') modalities,
-            coalesce((select array_agg(distinct upper(${text('00180015')})) filter (where ${text('00180015')} is not null) from e), '{}') "bodyParts",
-            coalesce((select array_agg(distinct e.header #>> '{00081010,Value,0}') filter (where e.header #>> '{00081010,Value,0}' is not null) from e), '{}') stations,
-            array_remove(array[s.study_description]
-                         || (select array_agg(distinct e.series_description) from e), null) descriptions,
-            coalesce((select array_agg(distinct source) from instance i where i.study_instance_uid = $1 and i.source is not null), '{}') sources,
-            coalesce((select array_agg(distinct sop_class_uid) from instance i where i.study_instance_uid = $1 and i.origin = 'received'), '{}') "sopClasses",
-            coalesce((select jsonb_agg(e.header) from e), '[]') headers,
-            (select max(e.header #>> '{00101010,Value,0}') from e) "ageString", s.attributes #>> '{00100030,Value,0}' "birthDate", s.study_date "studyDate"
-       from study s where s.study_instance_uid = $1`,
+  const { rows } = await db.query<{ description: string | null; birthDate: string | null; studyDate: string | null }>(
+    `select study_description description, attributes #>> '{00100030,Value,0}' "birthDate", study_date "studyDate" from study where study_instance_uid = $1`,
     [study],
   )
-  const { ageString, birthDate, studyDate, ...traits } = rows[0]!
-  return { ...traits, age: ageInYears(ageString, birthDate, studyDate) }
+  const { description, birthDate, studyDate } = rows[0]!
+  const series = await db.query<{ header: Buffer; sources: string[]; sopClasses: string[] }>(
+    `select (select header from instance i where i.series_instance_uid = e.series_instance_uid and i.origin = 'received'
+              order by sop_instance_uid limit 1) header, found.*
+       from series e, lateral (
+            select coalesce(array_agg(distinct source) filter (where source is not null), '{}') sources, array_agg(distinct sop_class_uid) "sopClasses"
+              from instance i where i.series_instance_uid = e.series_instance_uid and i.origin = 'received') found
+      where e.study_instance_uid = $1 and "sopClasses" is not null order by e.series_instance_uid`,
+    [study],
+  )
+  const found = await withHeaders(series.rows)
+  const headers = found.map(({ header }) => header)
+  const of = (tag: string) => unique(headers.flatMap(header => textsOf(header, tag)[0] ?? []))
+  return {
+    modalities: of('00080060'),
+    bodyParts: unique(of('00180015').map(part => part.toUpperCase())),
+    stations: of('00081010'),
+    descriptions: [...(description === null ? [] : [description]), ...of('0008103E')],
+    sources: unique(found.flatMap(({ sources }) => sources)),
+    sopClasses: unique(found.flatMap(({ sopClasses }) => sopClasses)),
+    headers,
+    age: ageInYears(of('00101010').sort().at(-1) ?? null, birthDate, studyDate),
+  }
 }
+
+const unique = (values: readonly string[]) => [...new Set(values)].sort()
 
 /** What routes look at, of one data set that is not stored. */
 export function traitsOf(header: DicomJson, source?: string): StudyTraits {

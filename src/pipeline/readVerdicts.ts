@@ -1,5 +1,6 @@
 import { isAnatomy } from '../analysis/compareWithPrior.js'
 import type { Findings } from '../analysis/findings.js'
+import { withHeaders } from '../archive/index.js'
 import { type DicomJson, itemsOf, textOf } from '../dicom/dicomJson.js'
 import type { Queryable } from '../platform/database.js'
 import { readFindings } from '../results/readFindings.js'
@@ -12,9 +13,9 @@ type Verdict = 'true-positive' | 'false-positive' | 'missed'
  * @returns number of verdicts
  */
 export async function readVerdicts(db: Queryable, study: string, revision: number): Promise<number> {
-  const { rows: reports } = await db.query<{ header: DicomJson }>(
+  const { rows: reports } = await db.query<{ header: Buffer }>(
     `select header from instance where study_instance_uid = $1 and revision = $2 and origin = 'received'
-        and header #>> '{0040A493,Value,0}' = 'VERIFIED' order by received_at`,
+        and attributes #>> '{0040A493,Value,0}' = 'VERIFIED' order by received_at`,
     [study, revision],
   )
   const { rows } = await db.query<{ revision: number; findings: Findings }>(
@@ -31,7 +32,7 @@ export async function readVerdicts(db: Queryable, study: string, revision: numbe
   const results = new Set(own.map(row => row.uid))
   const ours = new Set(analysed.findings.items.filter(item => !isAnatomy(item)).map(item => item.trackingUid))
   const verdicts = new Map<string, Verdict>()
-  for (const { header } of reports) {
+  for (const { header } of await withHeaders(reports)) {
     const read = readFindings(header)
     if (!read) continue
     const theirs = new Set(read.items.filter(item => !isAnatomy(item)).map(item => item.trackingUid))

@@ -1,4 +1,5 @@
-import { type DicomJson, textOf, textsOf } from '../dicom/dicomJson.js'
+import { withHeaders } from '../archive/index.js'
+import { textOf, textsOf } from '../dicom/dicomJson.js'
 import type { Queryable } from '../platform/database.js'
 import { mismatch, readTraits, type StudyTraits } from './chooseRoute.js'
 import type { PipelineContext } from './context.js'
@@ -32,12 +33,12 @@ export async function lookForRequiredSeries(
 }
 
 async function readSeries(db: Queryable, study: string, traits: StudyTraits) {
-  const { rows } = await db.query<{ header: DicomJson; sopClasses: string[]; instances: number }>(
+  const { rows } = await db.query<{ header: Buffer; sopClasses: string[]; instances: number }>(
     `select (array_agg(header order by sop_instance_uid))[1] header, array_agg(distinct sop_class_uid) "sopClasses", count(*)::int instances
        from instance where study_instance_uid = $1 and origin = 'received' group by series_instance_uid`,
     [study],
   )
-  return rows.map(({ header, sopClasses, instances }) => ({
+  return (await withHeaders(rows)).map(({ header, sopClasses, instances }) => ({
     instances,
     traits: {
       ...traits,

@@ -139,7 +139,7 @@ function evidenceOf(completeness: Completeness, quietSeconds: number): Pick<Comp
 async function hasNewImages(tx: Transaction, study: string, revision: number): Promise<boolean> {
   const { rows } = await tx.query(
     `select 1 from instance where study_instance_uid = $1 and revision = $2 and origin = 'received'
-        and header #>> '{00280010,Value,0}' is not null limit 1`,
+        and attributes #>> '{00280010,Value,0}' is not null limit 1`,
     [study, revision],
   )
   return rows.length > 0

@@ -67,8 +67,8 @@ describe('of verdicts in the database', () => {
       [`${study}.1`, study],
     )
     await database.query(
-      `insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, source, sop_class_uid, transfer_syntax_uid, blob_key, byte_length, crc32, header)
-       values ($1, $2, $3, 1, 'received', 'north', '1.2', '1.2', $1, 1, 1, '{}')`,
+      `insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, revision, origin, source, sop_class_uid, transfer_syntax_uid, blob_key, byte_length, crc32, attributes, header)
+       values ($1, $2, $3, 1, 'received', 'north', '1.2', '1.2', $1, 1, 1, '{}', '{}')`,
       [`${study}.1.1`, `${study}.1`, study],
     )
     await database.query(

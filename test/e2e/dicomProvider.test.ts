@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { Findings } from '../../src/analysis/findings.js'
+import { withHeaders } from '../../src/archive/index.js'
 import { type FakeProvider, startFakeProvider } from '../fixtures/fakeProvider.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
 import { freePort } from '../fixtures/peers.js'
@@ -122,11 +123,12 @@ test('a study goes out without the patient, and what comes back is reported on o
   expect(study.revision).toBe(1)
 
   // What the product has seen of it.
-  const seen = await box.query<{ study: string; patient: string; header: object }>(
+  const seen = await box.query<{ study: string; patient: string; header: Buffer }>(
     `select s.study_instance_uid study, s.patient_id patient, i.header from study s join instance i using (study_instance_uid) where i.origin = 'received'`,
   )
   expect(seen).toHaveLength(3)
-  const text = JSON.stringify(seen)
+  const text = JSON.stringify(await withHeaders(seen))
+  expect(text).toContain('"00080018"')
   for (const secret of ['Geheim', 'PID-4711', uid, ...images])
     expect([secret, text.includes(secret)]).toEqual([secret, false])
 }, 180_000)

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startTestDatabase } from '../fixtures/database.js'
 
 const folder = 'src/platform/migrations'
-/** Of 0.1.0: what came with it is what nodes of that version work with. */
-const last = '0013_notifications.sql'
+/** Of 0.1.0, which is not released yet: what comes with it is what nodes of that version work with. */
+const last = '0015_index_known_studies.sql'
 const files = readdirSync(folder).sort()
 
 /** What a node of the version before could not work with, while it is still there in a rolling upgrade. */
@@ -30,12 +30,15 @@ test('the rules see what they are for', () => {
   ).toBe(false)
 })
 
-test.each(files.filter(file => file > last))('%s only adds: nodes of the version before go on beside it', file => {
-  const sql = readFileSync(`${folder}/${file}`, 'utf8')
-  // What nobody needs any more may go, one version after the last that needed it, and says so in its first line.
-  if (/^-- contract: not needed since \d+\.\d+\.\d+/.test(sql)) return
-  const code = sql.replace(/--.*$|\/\*[\s\S]*?\*\//gm, '')
-  expect(breaking.filter(([pattern]) => pattern.test(code)).map(([, what]) => what)).toEqual([])
+test('what comes after 0.1.0 only adds: nodes of the version before go on beside it', () => {
+  expect(files).toContain(last)
+  for (const file of files.filter(name => name > last)) {
+    const sql = readFileSync(`${folder}/${file}`, 'utf8')
+    // What nobody needs any more may go, one version after the last that needed it, and says so in its first line.
+    if (/^-- contract: not needed since \d+\.\d+\.\d+/.test(sql)) continue
+    const code = sql.replace(/--.*$|\/\*[\s\S]*?\*\//gm, '')
+    expect([file, breaking.filter(([pattern]) => pattern.test(code)).map(([, what]) => what)]).toEqual([file, []])
+  }
 })
 
 let base: Awaited<ReturnType<typeof startTestDatabase>>

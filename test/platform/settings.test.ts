@@ -26,6 +26,11 @@ describe('process settings', () => {
       'http:\n  prot: 9000\n',
       /radbridge\.yaml:2: unknown setting http\.prot; did you mean port\?/,
     ],
+    [
+      'one that has no variable, too',
+      'tracing:\n  ratios: 1\n',
+      /radbridge\.yaml:2: unknown setting tracing\.ratios; did you mean ratio\?/,
+    ],
     ['a wrong type', 'http:\n  host: localhost\n  port: many\n', /radbridge\.yaml:3: http\.port: .*expected number/],
     ['a value out of range', '\nstudy: { quietSeconds: -1 }\n', /radbridge\.yaml:2: study\.quietSeconds: /],
     ['broken YAML', 'http: [\n', /radbridge\.yaml:\d: /],

@@ -1,8 +1,8 @@
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { DamagedBlob, findInstance, readWhole } from '../../archive/index.js'
-import { type DicomJson, textOf } from '../../dicom/dicomJson.js'
+import { DamagedBlob, findInstance, readWhole, withHeaders } from '../../archive/index.js'
+import { textOf } from '../../dicom/dicomJson.js'
 import { errorContext } from '../../platform/log.js'
 import { reportTree } from '../../results/reportTree.js'
 import { openStream } from '../eventStream.js'
@@ -49,11 +49,11 @@ export function viewingOperations({ database, blobs, audit, log }: AdminContext)
         const { rows } = await database.query(
           `select e.series_instance_uid "seriesInstanceUid", e.modality, e.series_description description, bool_and(i.origin = 'result') "isResult",
                   jsonb_agg(jsonb_build_object('sopInstanceUid', i.sop_instance_uid, 'number', i.instance_number,
-                                               'frames', coalesce((i.header #>> '{00280008,Value,0}')::int, 1),
-                                               'rows', (i.header #>> '{00280010,Value,0}')::int, 'columns', (i.header #>> '{00280011,Value,0}')::int)
+                                               'frames', coalesce((i.attributes #>> '{00280008,Value,0}')::int, 1),
+                                               'rows', (i.attributes #>> '{00280010,Value,0}')::int, 'columns', (i.attributes #>> '{00280011,Value,0}')::int)
                             order by case when i.instance_number ~ '^ *[0-9]{1,9} *$' then i.instance_number::int end, i.sop_instance_uid) instances
              from series e join instance i using (series_instance_uid)
-            where e.study_instance_uid = $1 and i.header ? '00280010' and i.sop_class_uid not like '1.2.840.10008.5.1.4.1.1.66%'
+            where e.study_instance_uid = $1 and i.attributes ? '00280010' and i.sop_class_uid not like '1.2.840.10008.5.1.4.1.1.66%'
             group by e.series_instance_uid, e.modality, e.series_description, e.series_number
             order by bool_and(i.origin = 'result'), case when e.series_number ~ '^ *[0-9]{1,9} *$' then e.series_number::int end, 1`,
           [uid],
@@ -94,13 +94,13 @@ export function viewingOperations({ database, blobs, audit, log }: AdminContext)
         }),
       ),
       async handle({ params: { uid }, done }) {
-        const { rows } = await database.query<{ sopInstanceUid: string; revision: number; header: DicomJson }>(
+        const { rows } = await database.query<{ sopInstanceUid: string; revision: number; header: Buffer }>(
           `select sop_instance_uid "sopInstanceUid", revision, header from instance
-            where study_instance_uid = $1 and header #>> '{0040A040,Value,0}' = 'CONTAINER' order by revision desc, sop_instance_uid limit 20`,
+            where study_instance_uid = $1 and attributes #>> '{0040A040,Value,0}' = 'CONTAINER' order by revision desc, sop_instance_uid limit 20`,
           [uid],
         )
         audit.tally(done({ event: 'instances-accessed', study: uid }))
-        return rows.map(({ header, ...row }) => ({
+        return (await withHeaders(rows)).map(({ header, ...row }) => ({
           ...row,
           flags: ['0040A491', '0040A496', '0040A493'].map(flag => textOf(header, flag)).filter(Boolean),
           tree: reportTree(header),
