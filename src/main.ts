@@ -5,6 +5,7 @@ import { anyAccount } from './admin/access/accounts.js'
 import { Guard } from './admin/access/guard.js'
 import { adminToken } from './admin/adminToken.js'
 import type { AdminContext } from './admin/operations/common.js'
+import { viewerFolder } from './admin/viewer.js'
 import { listenForAssociations } from './main/dimseServer.js'
 import { listenForHttp } from './main/httpServer.js'
 import { openBlobStore } from './main/openBlobStore.js'
@@ -92,6 +93,7 @@ export async function startService(settings: Settings, log: Log): Promise<Servic
       publicUrl: http.publicUrl,
       dimsePort: settings.dimse.port,
       secure: http.tls !== undefined || http.publicUrl?.startsWith('https:') === true,
+      viewer: viewerFolder(settings.viewer.directory),
     })
     const radbridge = { name: 'radbridge' }
     await audit.record({ event: 'application-start', actor: radbridge, detail: { version: packageVersion } })

@@ -92,10 +92,11 @@ export async function indexInstances(
   const studies = new Set<string>()
   const series = new Set<string>()
   const rows = batch.map((instance, ordinal) => toRow(instance, ordinal, studies, series))
+  const headers = await Promise.all(batch.map(instance => packHeader(instance.header)))
   const { rows: outcomes } = await db.query<{ ordinal: number; outcome: string; stored_blob_key: BlobKey }>({
     name: 'index_instances', // prepared once for each connection
     text: 'select * from index_instances($1, $2, $3)',
-    values: [toJsonb(rows), batch.map(instance => packHeader(instance.header)), quietSeconds ?? null],
+    values: [toJsonb(rows), headers, quietSeconds ?? null],
   })
   const byOrdinal = new Map(outcomes.map(row => [row.ordinal, row]))
   return batch.map((_, ordinal): IndexOutcome => {
@@ -136,7 +137,7 @@ export async function replaceInstance(
       instance.blobKey,
       instance.byteLength,
       instance.crc32,
-      packHeader(instance.header),
+      await packHeader(instance.header),
       instance.transferSyntaxUid,
       instance.warning ?? null,
       toJsonb(pick(instance.header, instanceLevelTags)),

@@ -107,5 +107,5 @@ export async function headersOf(db: Queryable, sopInstanceUids: readonly string[
     'select sop_instance_uid uid, header from instance where sop_instance_uid = any ($1)',
     [sopInstanceUids],
   )
-  return new Map(rows.map(({ uid, header }) => [uid, headerText(header)]))
+  return new Map(await Promise.all(rows.map(async ({ uid, header }) => [uid, await headerText(header)] as const)))
 }

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { deflateSync, inflateSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { deflate, deflateSync, inflate, inflateSync } from 'node:zlib'
 import type { DicomJson } from '../dicom/dicomJson.js'
 import { toJsonb } from '../platform/jsonText.js'
 
@@ -8,21 +9,27 @@ import { toJsonb } from '../platform/jsonText.js'
 
 /** The first byte of a zlib stream (RFC 1950); JSON begins with another one. */
 const zlibMark = 0x78
+const options = { level: 1 }
 /** Headers that are unpacked before others have their turn: some milliseconds. */
 const atOnce = 32
+/** Characters, and bytes of such a one when packed, that are worth a trip to another thread: the header of an enhanced object may have megabytes. */
+const [longText, longPacked] = [256 * 1024, 64 * 1024]
+const [deflateElsewhere, inflateElsewhere] = [promisify(deflate), promisify(inflate)] as [
+  (text: string, options: { level: number }) => Promise<Buffer>,
+  (packed: Buffer) => Promise<Buffer>,
+]
 
 /** The column `header` of an instance: DICOM JSON, deflated. Characters that PostgreSQL cannot hold in text are replaced, as everywhere. */
-export function packHeader(header: DicomJson): Buffer {
-  return deflateSync(toJsonb(header), { level: 1 })
+export async function packHeader(header: DicomJson): Promise<Buffer> {
+  const text = toJsonb(header)
+  return text.length < longText ? deflateSync(text, options) : deflateElsewhere(text, options)
 }
 
 /** @returns the text of the DICOM JSON */
-export function headerText(packed: Buffer): string {
-  return (packed[0] === zlibMark ? inflateSync(packed) : packed).toString()
-}
-
-export function unpackHeader(packed: Buffer): DicomJson {
-  return JSON.parse(headerText(packed)) as DicomJson
+export async function headerText(packed: Buffer): Promise<string> {
+  if (packed[0] !== zlibMark) return packed.toString()
+  const text = packed.length < longPacked ? inflateSync(packed) : await inflateElsewhere(packed)
+  return text.toString()
 }
 
 /** Rows with their headers unpacked, however many there are. */
@@ -31,7 +38,7 @@ export async function withHeaders<T extends { header: Buffer }>(
 ): Promise<(Omit<T, 'header'> & { header: DicomJson })[]> {
   const unpacked: (Omit<T, 'header'> & { header: DicomJson })[] = []
   for (const row of rows) {
-    unpacked.push({ ...row, header: unpackHeader(row.header) })
+    unpacked.push({ ...row, header: JSON.parse(await headerText(row.header)) as DicomJson })
     if (unpacked.length % atOnce === 0) await nextTurn()
   }
   return unpacked

@@ -2,7 +2,7 @@ import { type DicomJson, pick } from '../dicom/dicomJson.js'
 import { tagOf } from '../dicom/dictionary.js'
 import type { Queryable } from '../platform/database.js'
 import { instanceLevelTags } from './indexInstances.js'
-import { unpackHeader } from './packedHeader.js'
+import { withHeaders } from './packedHeader.js'
 
 /** A query that cannot be answered: `message` says which parameter and why. */
 export class QueryProblem extends Error {}
@@ -141,12 +141,12 @@ export async function searchInstances(db: Queryable, query: QidoQuery): Promise<
       limit ${limit + 1} offset ${offset}`,
     values,
   )
-  return page(rows, limit, query, row => ({
+  return page(wantsHeader ? await withHeaders(rows) : rows, limit, query, row => ({
     ...(query.study ? pick(row.study_attributes, ['0020000D']) : select(row.study_attributes, studyReturn, include)),
     ...(query.series
       ? pick(row.series_attributes, ['0020000E'])
       : select(row.series_attributes, seriesReturn, include)),
-    ...select(row.header ? unpackHeader(row.header) : row.attributes, instanceReturn, include),
+    ...select(row.header ?? row.attributes, instanceReturn, include),
   }))
 }
 

@@ -18,6 +18,8 @@ export interface Session {
   permissions: string[]
   csrf: string | null
   signIn: { needed: boolean; accounts: boolean; oidc: boolean }
+  /** A viewer is installed. */
+  viewer: boolean
 }
 
 let csrf: string | null = null

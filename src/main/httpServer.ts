@@ -11,7 +11,7 @@ import type { AdminContext } from '../admin/operations/common.js'
 import { sendProblem } from '../admin/problem.js'
 import { adminRouter } from '../admin/router.js'
 import { securityHeaders } from '../admin/securityHeaders.js'
-import { viewerFolder, viewerPages } from '../admin/viewer.js'
+import { viewerPages } from '../admin/viewer.js'
 import { cors, dicomwebRouter, openEventChannels } from '../dicomweb/index.js'
 import { isUnreachable } from '../platform/database.js'
 import { errorContext } from '../platform/log.js'
@@ -135,7 +135,7 @@ function application(
 
 /** The REST API, the console and the viewer. */
 function serveAdministration(app: Express, settings: Settings, context: AdminContext, streams: Set<Response>): void {
-  const { guard } = context
+  const { guard, viewer } = context
   const tooMany = (_req: Request, res: Response) =>
     sendProblem(res, 429, 'too many requests from this address; try again in a minute')
   const limitTo = (limit: number) =>
@@ -147,7 +147,6 @@ function serveAdministration(app: Express, settings: Settings, context: AdminCon
       handler: tooMany,
       validate: false,
     })
-  const viewer = viewerFolder(settings.viewer.directory)
   if (viewer) app.use('/viewer', viewerPages(viewer, guard))
   app.use(securityHeaders(settings.http.tls !== undefined || settings.http.publicUrl?.startsWith('https:') === true))
   app.use('/api', (req, res, next) => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { packHeader, unpackHeader } from '../../src/archive/packedHeader.js'
+import { packHeader, withHeaders } from '../../src/archive/packedHeader.js'
 import { textOf } from '../../src/dicom/dicomJson.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
 import type { StudyLabels } from '../../src/pipeline/dataset.js'
@@ -112,8 +112,8 @@ test('a study whose pixels may name the patient is withheld, and said so', async
     'select sop_instance_uid uid, header from instance where study_instance_uid = $1',
     [study],
   )
-  for (const { uid, header } of images) {
-    const named = packHeader({ ...unpackHeader(header), '00280301': { vr: 'CS', Value: ['YES'] } })
+  for (const { uid, header } of await withHeaders(images)) {
+    const named = await packHeader({ ...header, '00280301': { vr: 'CS', Value: ['YES'] } })
     await service.query('update instance set header = $2 where sop_instance_uid = $1', [uid, named])
   }
   const exported = await radbridge('dataset', 'export', '-o', join(folder, 'out2'), '--at', service.url)

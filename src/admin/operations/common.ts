@@ -20,6 +20,8 @@ export interface AdminContext extends PipelineContext {
   dimsePort: number
   /** Requests come encrypted. */
   secure: boolean
+  /** Folder of the viewer OHIF; undefined: there is none. */
+  viewer: string | undefined
 }
 
 const uid = z.string().regex(/^[0-9.]{1,64}$/, 'expected a UID')

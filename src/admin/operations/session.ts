@@ -22,6 +22,7 @@ const session = z.object({
     accounts: z.boolean().describe('there are accounts to sign in with'),
     oidc: z.boolean(),
   }),
+  viewer: z.boolean().describe('a viewer stands at /viewer/'),
 })
 
 type Done = Call<unknown, unknown, unknown>['done']
@@ -64,6 +65,7 @@ export function sessionOperations(context: AdminContext): Operation[] {
             accounts: (await listAccounts(database)).length > 0,
             oidc: oidc !== undefined,
           },
+          viewer: context.viewer !== undefined,
         }
       },
     }),

@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useState } from 'react'
+import type { ReactNode } from 'react'
 import { Button, Tab, TabList, TabPanel, Tabs } from 'react-aria-components'
 import { call, useAction, useApi, useEvents } from '../api'
 import { useApp } from '../app'
@@ -163,14 +163,8 @@ function Actions({ study, reload }: { study: Study; reload(): void }): ReactNode
 /** Only where the viewer is installed. */
 function ViewerLink({ uid }: { uid: string }): ReactNode {
   const { t } = useWords()
-  const [isThere, setIsThere] = useState(false)
-  useEffect(() => {
-    fetch('viewer/app-config.js', { method: 'HEAD' }).then(
-      answer => setIsThere(answer.ok),
-      () => {},
-    )
-  }, [])
-  return isThere ? (
+  const { session } = useApp()
+  return session.viewer ? (
     <a className="button" href={`viewer/viewer?StudyInstanceUIDs=${uid}`} target="_blank" rel="noreferrer">
       {t('openViewer')}
     </a>
