@@ -1,10 +1,12 @@
 // A long run at full rate: node bench/soak.mjs [MINUTES=30]
-// Modalities send studies of 20 small instances as fast as they are taken, each is analysed by a provider and reported into a folder, a viewer searches and reads.
+// Modalities send studies of 20 small instances as fast as they come to their reports (they wait while a hundred are on their way), each is analysed by a provider and reported into a
+// folder, a viewer searches and reads.
 // Printed: memory and file handles of the service over time, with their slopes, and the latencies of the first and the last tenth.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
 import { makeProvider, Node, startPostgres } from '../test/torture/cluster.mjs'
 import { Answers, Studies, sendByDimse, sendByStow } from '../test/torture/senders.mjs'
 
@@ -24,7 +26,7 @@ const node = await Node.make('node', {
   store: `file:${join(scratch, 'store')}`,
   databaseUrl: postgres.url,
   endpoints: join(scratch, 'endpoints.yaml'),
-  environment: { RADBRIDGE_QUIET_SECONDS: '1', RADBRIDGE_LOG_LEVEL: 'warn' },
+  environment: { LD_PRELOAD: '', RADBRIDGE_QUIET_SECONDS: '1', RADBRIDGE_LOG_LEVEL: 'warn' },
 })
 await node.start()
 
@@ -35,16 +37,22 @@ const began = performance.now()
 const now = () => (performance.now() - began) / 1000
 const latencies = { 'STOW-RS, 10 instances': [], 'QIDO-RS': [] }
 let next = 1
+/** Studies that have not come to their end. */
+let onTheirWay = 0
+const turn = async () => {
+  while (onTheirWay > 100 && !end.signal.aborted) await sleep(50)
+  return next++
+}
 const stow = async () => {
   while (!end.signal.aborted) {
-    const study = next++
+    const study = await turn()
     const at = performance.now()
     await sendByStow(`${node.url}/dicom-web`, studies, study, answers, end.signal, 0)
     latencies['STOW-RS, 10 instances'].push([now(), (performance.now() - at) / 2])
   }
 }
 const dimse = async () => {
-  while (!end.signal.aborted) await sendByDimse(node.dimsePort, studies, next++, answers, end.signal, scratch, 0)
+  while (!end.signal.aborted) await sendByDimse(node.dimsePort, studies, await turn(), answers, end.signal, scratch, 0)
 }
 const viewer = async () => {
   while (!end.signal.aborted) {
@@ -65,7 +73,34 @@ const watch = async () => {
     await sleep(2000)
   }
 }
-const work = [stow(), stow(), dimse(), viewer(), watch()]
+const pool = new pg.Pool({ connectionString: postgres.url, options: '-c search_path=radbridge' })
+const count = async () => {
+  while (!end.signal.aborted) {
+    const { rows } = await pool.query(
+      `select count(*)::int n from study_revision where state in ('receiving', 'settled', 'analyzing', 'reporting', 'delivering')`,
+    )
+    onTheirWay = rows[0].n
+    await sleep(500)
+  }
+}
+const tell = async () => {
+  for (let minute = 1, from = next; !end.signal.aborted; minute++) {
+    await sleep(60_000, undefined, { signal: end.signal }).catch(() => {})
+    const since = (list, p) =>
+      percentile(
+        list.filter(([at]) => at > now() - 60).map(([, ms]) => ms),
+        p,
+      ).toFixed(0)
+    const last = Object.entries(latencies).map(
+      ([name, list]) => `${name} p50 ${since(list, 0.5)} p99 ${since(list, 0.99)}`,
+    )
+    console.log(
+      `minute ${minute}: ${next - from} studies, ${onTheirWay} on their way; ms: ${last.join('; ')}; ${samples.at(-1).resident.toFixed(0)} MB`,
+    )
+    from = next
+  }
+}
+const work = [stow(), stow(), dimse(), viewer(), watch(), count(), tell()]
 await sleep(minutes * 60_000)
 end.abort()
 await Promise.all(work)
@@ -100,6 +135,7 @@ for (const [name, list] of Object.entries(latencies)) {
   console.log(`| ${name}: p99, ms | ${first.toFixed(1)} | ${last.toFixed(1)} | × ${(last / first).toFixed(2)} |`)
 }
 console.log('\nanswers:', Object.fromEntries(answers.counts))
+await pool.end()
 await node.stop()
 await provider.stop('SIGKILL')
 await postgres.stop()
