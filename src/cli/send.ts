@@ -64,7 +64,9 @@ export async function sendFiles(
         bar.advance(1)
         continue
       }
-      if (batch.length === maxRequestFiles || bytes + object.byteLength > maxRequestBytes) await flush()
+      // An answer tells instances apart by their UIDs: two files of one go into two requests.
+      const isTwin = batch.some(({ sopInstanceUid }) => sopInstanceUid === object.sopInstanceUid)
+      if (batch.length === maxRequestFiles || bytes + object.byteLength > maxRequestBytes || isTwin) await flush()
       batch.push(object)
       bytes += object.byteLength
     }

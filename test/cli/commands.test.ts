@@ -54,6 +54,19 @@ describe('send', () => {
     expect(rows).toEqual([{ source: 'scanner' }, { source: 'scanner' }])
   })
 
+  test('tells a file from another one of the same SOP Instance UID that is cut', async () => {
+    const whole = instance()
+    const folder = join(scratch, 'twins')
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'cut.dcm'), whole.subarray(0, -10))
+    writeFileSync(join(folder, 'whole.dcm'), whole)
+    const to = ['--to', `${service.url}/dicom-web`, '--token', 'env:TOKEN']
+    const answer = await radbridge(['send', folder, ...to], { TOKEN: 'scanner-token' })
+    expect(answer.out).toMatch(/^1 stored, 1 not stored/)
+    expect(answer.err).toMatch(/cut\.dcm: /)
+    expect(answer.err).not.toMatch(/whole\.dcm: /)
+  })
+
   test('is called wrongly: exit code 2 and how to call it', async () => {
     expect(await radbridge(['send', 'x'])).toMatchObject({ code: 2, err: expect.stringMatching(/send FILE… --to URL/) })
     expect((await radbridge(['--version'])).out.trim()).toBe(packageVersion)

@@ -115,7 +115,6 @@ describe.each([
       for (let cut = 0; cut < 5; cut++) forgotten += await runUntilPowerIsCut(store, acknowledged, namesFollowFiles)
       expect(acknowledged.length).toBeGreaterThan(50)
       expect(forgotten).toBeGreaterThan(0) // what was on its way when the power went
-      console.log(acknowledged.length, forgotten)
       expect(await lostOf(acknowledged, store)).toBe(0)
     },
     180_000,
