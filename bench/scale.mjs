@@ -32,7 +32,12 @@ async function measureCost() {
     store: `file:${join(folder, 'store')}`,
     databaseUrl: postgres.url,
     endpoints: join(folder, 'endpoints.yaml'),
-    environment: { RADBRIDGE_QUIET_SECONDS: '0', RADBRIDGE_LOG_LEVEL: 'warn', RADBRIDGE_MINIMUM_FREE_BYTES: '0' },
+    environment: {
+      LD_PRELOAD: '',
+      RADBRIDGE_QUIET_SECONDS: '0',
+      RADBRIDGE_LOG_LEVEL: 'warn',
+      RADBRIDGE_MINIMUM_FREE_BYTES: '0',
+    },
   })
   await node.start()
   const pool = new pg.Pool({ connectionString: postgres.url, options: '-c search_path=radbridge' })
@@ -57,9 +62,10 @@ async function measureCost() {
       const at = performance.now()
       await sendByStow(`${node.url}/dicom-web`, studies, next++, answers, new AbortController().signal, 0)
       for (;;) {
-        const { rows } = await pool.query('select state from study_revision where study_instance_uid = $1', [
-          studyInstanceUid,
-        ])
+        const { rows } = await pool.query(
+          'select state from study_revision where study_instance_uid = $1 order by revision desc limit 1',
+          [studyInstanceUid],
+        )
         if (rows[0]?.state === 'completed') break
         await sleep(2)
       }
