@@ -1,7 +1,6 @@
 // What CT studies of 300 slices of 512 × 512 cost from their first byte to their report, for the sizing table: node bench/capacity.mjs [STUDIES=20]
 // They are sent uncompressed, and then in JPEG 2000 (by gdcmconv, where installed). Each image goes to a provider; results go into a folder.
 // Printed: seconds of processor time a study (service, PostgreSQL), the most memory of the service, and what an instance leaves in the database.
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { makeProvider, Node, startPostgres, until } from '../test/torture/cluster.mjs'
 import { Answers, Studies, sendByStow } from '../test/torture/senders.mjs'
-import { hasProgram } from './images.mjs'
+import { compress, compressors, hasProgram } from './images.mjs'
 
 const count = Number(process.argv[2] ?? 20)
 const slices = 300
@@ -21,7 +20,7 @@ console.log(
 )
 console.log('| --- | --- | --- | --- | --- | --- |')
 await measure('uncompressed', file => file)
-if (hasProgram('gdcmconv')) await measure('JPEG 2000', compressed)
+if (hasProgram('gdcmconv')) await measure('JPEG 2000', file => compress(file, compressors['JPEG 2000']))
 process.exit()
 
 async function measure(name, encode) {
@@ -77,13 +76,6 @@ routes: [{ name: all, analysis: { primary: remote }, deliverTo: [files] }]\n`,
   await provider.stop('SIGKILL')
   await postgres.stop()
   await sleep(500)
-}
-
-function compressed(file) {
-  const [from, to] = ['from.dcm', 'to.dcm'].map(name => join(scratch, name))
-  writeFileSync(from, file)
-  execFileSync('gdcmconv', ['--j2k', from, to])
-  return readFileSync(to)
 }
 
 function residentMegabytes(pid) {
