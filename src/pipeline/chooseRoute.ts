@@ -78,46 +78,49 @@ export function mismatch(match: Match, traits: StudyTraits): string | undefined 
   return undefined
 }
 
-/** What routes look at, of a stored study: its received instances, of each series the header of one. */
+/** What routes look at, of a stored study. */
 export async function readTraits(db: Queryable, study: string): Promise<StudyTraits> {
-  const { rows } = await db.query<{ description: string | null; birthDate: string | null; studyDate: string | null }>(
-    `select study_description description, attributes #>> '{00100030,Value,0}' "birthDate", study_date "studyDate" from study where study_instance_uid = $1`,
-    [study],
-  )
-  const { description, birthDate, studyDate } = rows[0]!
-  const series = await db.query<{ header: Buffer; sources: string[]; sopClasses: string[] }>(
+  return together(await readSeriesTraits(db, study))
+}
+
+/** The same of each series that has received instances, by the header of one of them. */
+export async function readSeriesTraits(db: Queryable, study: string): Promise<(StudyTraits & { instances: number })[]> {
+  const { rows } = await db.query<{ header: Buffer; sources: string[]; sopClasses: string[]; instances: number }>(
     `select (select header from instance i where i.series_instance_uid = e.series_instance_uid and i.origin = 'received'
               order by sop_instance_uid limit 1) header, found.*
        from series e, lateral (
-            select coalesce(array_agg(distinct source) filter (where source is not null), '{}') sources, array_agg(distinct sop_class_uid) "sopClasses"
+            select coalesce(array_agg(distinct source) filter (where source is not null), '{}') sources,
+                   array_agg(distinct sop_class_uid) "sopClasses", count(*)::int instances
               from instance i where i.series_instance_uid = e.series_instance_uid and i.origin = 'received') found
-      where e.study_instance_uid = $1 and "sopClasses" is not null order by e.series_instance_uid`,
+      where e.study_instance_uid = $1 and instances > 0 order by e.series_instance_uid`,
     [study],
   )
-  const found = await withHeaders(series.rows)
-  const headers = found.map(({ header }) => header)
-  const of = (tag: string) => unique(headers.flatMap(header => textsOf(header, tag)[0] ?? []))
+  return (await withHeaders(rows)).map(({ header, ...found }) => ({ ...traitsOf(header), ...found }))
+}
+
+/** Of a study, from those of its series. */
+export function together(series: readonly StudyTraits[]): StudyTraits {
+  const of = (name: Exclude<keyof StudyTraits, 'age' | 'headers'>) =>
+    [...new Set(series.flatMap(one => one[name]))].sort()
   return {
-    modalities: of('00080060'),
-    bodyParts: unique(of('00180015').map(part => part.toUpperCase())),
-    stations: of('00081010'),
-    descriptions: [...(description === null ? [] : [description]), ...of('0008103E')],
-    sources: unique(found.flatMap(({ sources }) => sources)),
-    sopClasses: unique(found.flatMap(({ sopClasses }) => sopClasses)),
-    headers,
-    age: ageInYears(of('00101010').sort().at(-1) ?? null, birthDate, studyDate),
+    modalities: of('modalities'),
+    bodyParts: of('bodyParts'),
+    sources: of('sources'),
+    sopClasses: of('sopClasses'),
+    stations: of('stations'),
+    descriptions: of('descriptions'),
+    age: series.find(({ age }) => age !== undefined)?.age,
+    headers: series.flatMap(({ headers }) => headers),
   }
 }
 
-const unique = (values: readonly string[]) => [...new Set(values)].sort()
-
-/** What routes look at, of one data set that is not stored. */
-export function traitsOf(header: DicomJson, source?: string): StudyTraits {
+/** What routes look at, of one data set. Who sent it does not stand in it. */
+export function traitsOf(header: DicomJson): StudyTraits {
   const of = (tag: string) => textsOf(header, tag)
   return {
     modalities: of('00080060'),
     bodyParts: of('00180015').map(part => part.toUpperCase()),
-    sources: source ? [source] : [],
+    sources: [],
     sopClasses: of('00080016'),
     stations: of('00081010'),
     descriptions: [...of('00081030'), ...of('0008103E')],

@@ -1,7 +1,5 @@
-import { withHeaders } from '../archive/index.js'
-import { textOf, textsOf } from '../dicom/dicomJson.js'
-import type { Queryable } from '../platform/database.js'
-import { mismatch, readTraits, type StudyTraits } from './chooseRoute.js'
+import { textOf } from '../dicom/dicomJson.js'
+import { mismatch, readSeriesTraits, together } from './chooseRoute.js'
 import type { PipelineContext } from './context.js'
 
 /**
@@ -14,14 +12,24 @@ export async function lookForRequiredSeries(
 ): Promise<{ wanted: number; absent: number } | undefined> {
   const { required } = endpoints.completeness
   if (required.length === 0) return undefined
-  const traits = await readTraits(database, study)
+  const series = await readSeriesTraits(database, study)
+  const traits = together(series)
   const rules = required.filter(rule => !mismatch(rule.match, traits))
   if (rules.length === 0) return undefined
-  const series = await readSeries(database, study, traits)
+  // A rule for a series is about its own description, not about that of the study.
+  const present = series.map(one => ({
+    instances: one.instances,
+    traits: {
+      ...one,
+      sources: traits.sources,
+      age: traits.age,
+      descriptions: [textOf(one.headers[0]!, '0008103E') ?? ''],
+    },
+  }))
   let wanted = 0
   let absent = 0
   for (const rule of rules) {
-    const free = new Set(series)
+    const free = new Set(present)
     for (const { instances, ...like } of rule.series) {
       wanted++
       const found = [...free].find(entry => entry.instances >= instances && !mismatch(like, entry.traits))
@@ -30,24 +38,4 @@ export async function lookForRequiredSeries(
     }
   }
   return { wanted, absent }
-}
-
-async function readSeries(db: Queryable, study: string, traits: StudyTraits) {
-  const { rows } = await db.query<{ header: Buffer; sopClasses: string[]; instances: number }>(
-    `select (array_agg(header order by sop_instance_uid))[1] header, array_agg(distinct sop_class_uid) "sopClasses", count(*)::int instances
-       from instance where study_instance_uid = $1 and origin = 'received' group by series_instance_uid`,
-    [study],
-  )
-  return (await withHeaders(rows)).map(({ header, sopClasses, instances }) => ({
-    instances,
-    traits: {
-      ...traits,
-      modalities: textsOf(header, '00080060'),
-      bodyParts: textsOf(header, '00180015').map(part => part.toUpperCase()),
-      stations: textsOf(header, '00081010'),
-      descriptions: [textOf(header, '0008103E') ?? ''],
-      sopClasses,
-      headers: [header],
-    },
-  }))
 }
