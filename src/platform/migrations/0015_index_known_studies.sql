@@ -11,12 +11,13 @@ alter table instance alter column header set storage external;
 alter type incoming_instance add attribute attributes jsonb;
 
 /*
- As the function of 0002. An instance of a study and a series that are there, as nearly each is, costs five statements instead of eleven.
+ Puts a batch of instances into the index in one call, so that a commit costs one round trip however many there are. Rows are touched in the order of their UIDs, so that two nodes cannot
+ block each other. See src/archive/indexInstances.ts. An instance of a study and a series that are there, as nearly each is, costs five statements instead of eleven.
  outcome: 'stored'; 'present' when this SOP Instance UID is there already, with stored_blob_key;
           'other-series', 'other-study' when its UID, or its series', is there in another place.
  quiet_seconds: a settle job is put so far ahead for each study that got a received instance; null for none.
 */
-drop function index_instances(jsonb, text[], double precision);
+drop function if exists index_instances(jsonb, text[], double precision); -- of data folders from before
 create function index_instances(instances jsonb, headers bytea[], quiet_seconds double precision)
 returns table (ordinal int, outcome text, stored_blob_key text)
 language plpgsql
@@ -119,6 +120,8 @@ begin
   perform open_revisions(touched, quiet_seconds);
 end $$;
 
+-- Notes that something arrived for these studies, opens the next revision of each that had settled, and puts off settling. A settle job
+-- that was put off within the last tenth of the quiet period (a second at most) stays: it looks at last_instance_at and waits for the rest.
 create or replace function open_revisions(studies text[], quiet_seconds double precision) returns void
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
