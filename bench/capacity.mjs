@@ -1,13 +1,12 @@
 // What CT studies of 300 slices of 512 × 512 cost from their first byte to their report, for the sizing table: node bench/capacity.mjs [STUDIES=20]
 // They are sent uncompressed, and then in JPEG 2000 (by gdcmconv, where installed). Each image goes to a provider; results go into a folder.
 // Printed: seconds of processor time a study (service, PostgreSQL), the most memory of the service, and what an instance leaves in the database.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
-import { makeProvider, Node, startPostgres, until } from '../test/torture/cluster.mjs'
+import { until } from '../test/torture/cluster.mjs'
 import { Answers, Studies, sendByStow } from '../test/torture/senders.mjs'
+import { startChain } from './chain.mjs'
 import { compress, compressors, hasProgram } from './images.mjs'
 
 const count = Number(process.argv[2] ?? 20)
@@ -25,24 +24,7 @@ process.exit()
 
 async function measure(name, encode) {
   const folder = mkdtempSync(join(scratch, 'run-'))
-  const postgres = await startPostgres(join(folder, 'database'))
-  const provider = await (await makeProvider()).start()
-  await provider.behave({ latency: [50, 10] })
-  writeFileSync(
-    join(folder, 'endpoints.yaml'),
-    `providers: [{ name: remote, kind: imaging-rest, baseUrl: '${provider.url}', concurrency: 20 }]
-destinations: [{ name: files, folder: '${join(folder, 'results')}' }]
-routes: [{ name: all, analysis: { primary: remote }, deliverTo: [files] }]\n`,
-  )
-  const node = await Node.make('node', {
-    folder: join(folder, 'node'),
-    store: `file:${join(folder, 'store')}`,
-    databaseUrl: postgres.url,
-    endpoints: join(folder, 'endpoints.yaml'),
-    environment: { LD_PRELOAD: '', RADBRIDGE_WORKERS: '2', RADBRIDGE_QUIET_SECONDS: '1', RADBRIDGE_LOG_LEVEL: 'warn' },
-  })
-  await node.start()
-  const pool = new pg.Pool({ connectionString: postgres.url, options: '-c search_path=radbridge' })
+  const { node, pool, stop } = await startChain(folder, { latency: [50, 10], environment: { RADBRIDGE_WORKERS: '2' } })
   const studies = new Studies(slices, 512)
   studies.files = studies.files.map(encode)
   const answers = new Answers()
@@ -71,11 +53,7 @@ routes: [{ name: all, analysis: { primary: remote }, deliverTo: [files] }]\n`,
   console.log(
     `| ${name} | ${of(performance.now() / 1000, before.at / 1000)} | ${of(processorSeconds(pid), before.processor)} | ${of(postgresSeconds(), before.postgres)} | ${most.toFixed(0)} | ${(((await size()) - before.size) / count / slices / 1024).toFixed(1)} |`,
   )
-  await pool.end()
-  await node.stop()
-  await provider.stop('SIGKILL')
-  await postgres.stop()
-  await sleep(500)
+  await stop()
 }
 
 function residentMegabytes(pid) {

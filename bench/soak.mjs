@@ -2,33 +2,16 @@
 // Modalities send studies of 20 small instances as fast as they come to their reports (they wait while a hundred are on their way), each is analysed by a provider and reported into a
 // folder, a viewer searches and reads.
 // Printed: memory and file handles of the service over time, with their slopes, and the latencies of the first and the last tenth.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
-import { makeProvider, Node, startPostgres } from '../test/torture/cluster.mjs'
 import { Answers, Studies, sendByDimse, sendByStow } from '../test/torture/senders.mjs'
+import { startChain } from './chain.mjs'
 
 const minutes = Number(process.argv[2] ?? 30)
 const scratch = mkdtempSync(join(tmpdir(), 'radbridge-soak-'))
-const postgres = await startPostgres(join(scratch, 'database'))
-const provider = await (await makeProvider()).start()
-await provider.behave({ latency: [20, 5] })
-writeFileSync(
-  join(scratch, 'endpoints.yaml'),
-  `providers: [{ name: remote, kind: imaging-rest, baseUrl: '${provider.url}', concurrency: 20 }]
-destinations: [{ name: files, folder: '${join(scratch, 'results')}' }]
-routes: [{ name: all, analysis: { primary: remote }, deliverTo: [files] }]\n`,
-)
-const node = await Node.make('node', {
-  folder: join(scratch, 'node'),
-  store: `file:${join(scratch, 'store')}`,
-  databaseUrl: postgres.url,
-  endpoints: join(scratch, 'endpoints.yaml'),
-  environment: { LD_PRELOAD: '', RADBRIDGE_QUIET_SECONDS: '1', RADBRIDGE_LOG_LEVEL: 'warn' },
-})
-await node.start()
+const { node, pool, stop } = await startChain(scratch, { latency: [20, 5] })
 
 const studies = new Studies(20)
 const answers = new Answers()
@@ -73,7 +56,6 @@ const watch = async () => {
     await sleep(2000)
   }
 }
-const pool = new pg.Pool({ connectionString: postgres.url, options: '-c search_path=radbridge' })
 const count = async () => {
   while (!end.signal.aborted) {
     const { rows } = await pool.query(
@@ -135,10 +117,7 @@ for (const [name, list] of Object.entries(latencies)) {
   console.log(`| ${name}: p99, ms | ${first.toFixed(1)} | ${last.toFixed(1)} | × ${(last / first).toFixed(2)} |`)
 }
 console.log('\nanswers:', Object.fromEntries(answers.counts))
-await pool.end()
-await node.stop()
-await provider.stop('SIGKILL')
-await postgres.stop()
+await stop()
 rmSync(scratch, { recursive: true, force: true })
 process.exit()
 
