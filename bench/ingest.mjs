@@ -1,9 +1,11 @@
 // Receiving by STOW-RS: Radbridge beside Orthanc (where installed) and the floor, in turn within each round.
+// Two rounds before those that count warm all of them up: what V8 compiles, caches, connections.
 // node bench/ingest.mjs [ROUNDS] — after `npm run build`. Peers: Debian packages orthanc, orthanc-dicomweb.
 import { hasOrthanc, residentBytes, startFloor, startOrthanc, startRadbridge } from './contenders.mjs'
 import { makeInstances, pushAsOne, pushEach, renew } from './load.mjs'
 
 const rounds = Number(process.argv[2] ?? 3)
+const warmUp = 2
 const instances = makeInstances(300)
 const megabytes = instances.reduce((sum, bytes) => sum + bytes.length, 0) / 1e6
 const servers = [await startRadbridge(), await startFloor(), ...(hasOrthanc ? [await startOrthanc()] : [])]
@@ -14,13 +16,13 @@ const modes = [
   ['8 clients', (url, all) => pushEach(url, all, 8)],
 ]
 const results = new Map()
-for (let round = 0; round < rounds; round++) {
+for (let round = -warmUp; round < rounds; round++) {
   for (const [mode, push] of modes) {
     for (const server of servers) {
       renew(instances)
       const seconds = await push(server.stow, instances)
       const key = `${mode} ${server.name}`
-      results.set(key, [...(results.get(key) ?? []), megabytes / seconds])
+      if (round >= 0) results.set(key, [...(results.get(key) ?? []), megabytes / seconds])
     }
   }
 }

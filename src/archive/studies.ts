@@ -1,7 +1,7 @@
 import type { DicomJson } from '../dicom/dicomJson.js'
 import type { Queryable } from '../platform/database.js'
 import type { StudyState } from './studyState.js'
-import { followStudyState } from './workitems.js'
+import { followStudyState, selectWorkitemsOfRevision, type Workitem } from './workitems.js'
 
 export type { StudyState } from './studyState.js'
 
@@ -54,15 +54,17 @@ export async function changeState(
   state: StudyState,
   detail: { reason?: string } & Record<string, unknown> = {},
 ): Promise<void> {
-  await tx.query(
-    `update study_revision set state = $3, reason = $4, changed_at = clock_timestamp(),
-            settled_at = case when $3 = 'settled' then clock_timestamp() else settled_at end,
-            finished_at = case when $5 then clock_timestamp() end
-      where study_instance_uid = $1 and revision = $2`,
-    [study, revision, state, detail.reason ?? null, finalStates.includes(state)],
+  const { rows } = await tx.query<Workitem>(
+    `with changed as (
+       update study_revision set state = $3, reason = $4, changed_at = clock_timestamp(),
+              settled_at = case when $3 = 'settled' then clock_timestamp() else settled_at end,
+              finished_at = case when $5 then clock_timestamp() end
+        where study_instance_uid = $1 and revision = $2),
+     noted as (insert into study_event (study_instance_uid, revision, kind, detail) values ($1, $2, $3, $6))
+     ${selectWorkitemsOfRevision}`,
+    [study, revision, state, detail.reason ?? null, finalStates.includes(state), JSON.stringify(detail)],
   )
-  await addEvent(tx, study, revision, state, detail)
-  await followStudyState(tx, study, revision, state, detail.reason)
+  await followStudyState(tx, study, revision, state, detail.reason, rows)
 }
 
 /** @param detail must hold no patient data */

@@ -57,8 +57,7 @@ export async function insertWorkitem(db: Queryable, uid: string, dataset: DicomJ
     [uid, toJsonb(dataset)],
   )
   if (rowCount === 0) return false
-  await subscribeAll(db, uid)
-  await tell(db, uid, workitemEvent.stateReport, stateOf(dataset))
+  await announce(db, uid, dataset)
   return true
 }
 
@@ -70,12 +69,17 @@ export async function updateWorkitem(
   next: { state?: WorkitemState; transactionUid?: string } = {},
 ): Promise<void> {
   const changed: DicomJson = { ...dataset, ...changes, '00741000': ofVr('CS', next.state ?? state) }
+  const progress = changes['00741002']
+  const events = [
+    ...(next.state && next.state !== state ? [eventOf(uid, workitemEvent.stateReport, stateOf(changed))] : []),
+    ...(progress ? [eventOf(uid, workitemEvent.progressReport, { '00741002': progress })] : []),
+  ]
   await db.query(
-    `update workitem set dataset = $2, state = $3, transaction_uid = coalesce($4, transaction_uid), changed_at = clock_timestamp() where uid = $1`,
-    [uid, toJsonb(changed), next.state ?? state, next.transactionUid ?? null],
+    `with changed as (
+       update workitem set dataset = $4, state = $5, transaction_uid = coalesce($6, transaction_uid), changed_at = clock_timestamp() where uid = $2)
+     ${notifySubscribers}`,
+    [workitemChannel, uid, events, toJsonb(changed), next.state ?? state, next.transactionUid ?? null],
   )
-  if (next.state && next.state !== state) await tell(db, uid, workitemEvent.stateReport, stateOf(changed))
-  if (changes['00741002']) await tell(db, uid, workitemEvent.progressReport, { '00741002': changes['00741002'] })
 }
 
 const stateOf = (dataset: DicomJson): DicomJson => ({
@@ -91,34 +95,36 @@ const maxEventBytes = 7000
  * workitem has the rest.
  */
 export async function tell(db: Queryable, uid: string, type: number, content: DicomJson): Promise<void> {
+  await db.query(notifySubscribers, [workitemChannel, uid, [eventOf(uid, type, content)]])
+}
+
+function eventOf(uid: string, type: number, content: DicomJson): string {
   const kind = {
     '00000002': ofVr('UI', workitemSopClass),
     '00001000': ofVr('UI', uid),
     '00001002': { vr: 'US', Value: [type] },
   }
   const full = JSON.stringify({ ...kind, ...content })
-  await db.query(
-    `select pg_notify($1, json_build_object('to', ae_title, 'event', $3::json)::text)
-       from (select distinct ae_title from workitem_subscription where uid in ($2, '')) subscriber`,
-    [workitemChannel, uid, Buffer.byteLength(full) > maxEventBytes ? JSON.stringify(kind) : full],
-  )
+  return Buffer.byteLength(full) > maxEventBytes ? JSON.stringify(kind) : full
 }
+
+/** $1 is the channel, $2 the UID of the workitem, $3 the events, in their order. */
+const notifySubscribers = `
+  select pg_notify($1, json_build_object('to', ae_title, 'event', event)::text)
+    from (select distinct ae_title from workitem_subscription where uid in ($2, '')) subscriber,
+         unnest($3::json[]) with ordinality o(event, n) order by n`
 
 /** What a subscription is for besides a workitem, where its UID stands in the table. */
 export const watched = { all: '', filtered: '?' } as const
 type Watched = (typeof watched)[keyof typeof watched]
 
-/** Those who watch all workitems watch a new one, too, and those whose filter it matches. */
-async function subscribeAll(db: Queryable, uid: string): Promise<void> {
-  await db.query(
-    `insert into workitem_subscription (ae_title, uid, deletion_lock) select ae_title, $1, deletion_lock from workitem_subscription
-      where uid = '${watched.all}' on conflict do nothing`,
-    [uid],
+/** A new workitem is told to those who watch all of them, and to those whose filter it matches: they watch it from now on. */
+async function announce(db: Queryable, uid: string, dataset: DicomJson): Promise<void> {
+  const { rows } = await db.query<{ aeTitle: string; lock: boolean; filter: WorkitemMatch[] | null }>(
+    `select ae_title "aeTitle", deletion_lock lock, filter from workitem_subscription where uid in ('${watched.all}', '${watched.filtered}')`,
   )
-  const { rows } = await db.query<{ aeTitle: string; lock: boolean; filter: WorkitemMatch[] }>(
-    `select ae_title "aeTitle", deletion_lock lock, filter from workitem_subscription where uid = '${watched.filtered}'`,
-  )
-  for (const { aeTitle, lock, filter } of rows) await subscribeMatching(db, aeTitle, lock, filter, uid)
+  for (const { aeTitle, lock, filter } of rows) await subscribeMatching(db, aeTitle, lock, filter ?? [], uid)
+  if (rows.length > 0) await tell(db, uid, workitemEvent.stateReport, stateOf(dataset))
 }
 
 /** @param uid of a workitem; absent: of all that there are */
@@ -218,22 +224,21 @@ export async function searchWorkitems(
   return rows.map(row => row.dataset)
 }
 
-/** The workitem of an analysis follows the state of its study. */
+/** Those of a revision ($2) of a study ($1): one for each time that it was analysed. */
+export const selectWorkitemsOfRevision = `select ${columns} from workitem where study_instance_uid = $1 and revision = $2 order by created_at`
+
+/** The workitem of an analysis follows the state of its study. @param workitems of the revision */
 export async function followStudyState(
   tx: Queryable,
   study: string,
   revision: number,
   state: StudyState,
   reason: string | undefined,
+  workitems: readonly Workitem[],
 ): Promise<void> {
-  const { rows } = await tx.query<Workitem & { known: number; isOpen: boolean }>(
-    `select ${columns}, state in ('SCHEDULED', 'IN PROGRESS') "isOpen" from workitem where study_instance_uid = $1 and revision = $2
-      order by created_at`,
-    [study, revision],
-  )
-  const open = rows.find(row => row.isOpen)
+  const open = workitems.find(workitem => workitem.state === 'SCHEDULED' || workitem.state === 'IN PROGRESS')
   if (state === 'settled') {
-    if (!open) await schedule(tx, study, revision, rows.length + 1)
+    if (!open) await schedule(tx, study, revision, workitems.length + 1)
     return
   }
   if (!open) return
@@ -275,8 +280,7 @@ async function schedule(tx: Queryable, study: string, revision: number, attempt:
     `insert into workitem (uid, state, dataset, study_instance_uid, revision) values ($1, 'SCHEDULED', $2, $3, $4) on conflict do nothing`,
     [uid, toJsonb(dataset), study, revision],
   )
-  await subscribeAll(tx, uid)
-  await tell(tx, uid, workitemEvent.stateReport, stateOf(dataset))
+  await announce(tx, uid, dataset)
 }
 
 const performing = (): DicomJson => ({

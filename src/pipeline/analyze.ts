@@ -31,15 +31,12 @@ export async function analyze(
   if (!current || !['settled', 'analyzing'].includes(current.state)) return
   if (current.state === 'settled') await changeState(database, study, revision, 'analyzing')
   const { rows } = await database.query<AnalysisToRun>(
-    `select route, provider, choice from analysis where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+    `update analysis set started_at = now(), progress = null where study_instance_uid = $1 and revision = $2 and arm = 'primary'
+      returning route, provider, choice`,
     [study, revision],
   )
   const toRun = rows[0]!
   const { provider: name } = toRun
-  await database.query(
-    `update analysis set started_at = now(), progress = null where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
-    [study, revision],
-  )
   const route = context.endpoints.routes.find(entry => entry.name === toRun.route)
   const settings = context.endpoints.providers.find(entry => entry.name === name)
   let done: { analysis: Analysis; undecodable: string | undefined }

@@ -31,15 +31,18 @@ export async function report(
   context: PipelineContext,
 ): Promise<void> {
   const { database, blobs } = context
-  const current = await findRevision(database, study, revision)
+  const [current, { rows }, sources] = await Promise.all([
+    findRevision(database, study, revision),
+    database.query<AnalysisRow>(
+      `select route, arm, findings, started_at "startedAt" from analysis where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
+      [study, revision],
+    ),
+    instancesOfRevision(database, study, revision),
+  ])
   if (current?.state !== 'reporting') return
-  const { rows } = await database.query<AnalysisRow>(
-    `select route, arm, findings, started_at "startedAt" from analysis where study_instance_uid = $1 and revision = $2 and arm = 'primary'`,
-    [study, revision],
-  )
   const analysis = rows[0]!
   const route = context.endpoints.routes.find(entry => entry.name === analysis.route)
-  const written = await writeResults(study, revision, analysis, route, job, context)
+  const written = await writeResults(study, revision, analysis, sources, route, job, context)
   const results = [
     ...new Map(written.flatMap(({ objects }) => objects).map(object => [object.sopInstanceUid, object])).values(),
   ]
@@ -81,12 +84,12 @@ async function writeResults(
   study: string,
   revision: number,
   { route: name, arm, findings, startedAt }: AnalysisRow,
+  sources: readonly StoredInstance[],
   route: Route | undefined,
   job: JobContext,
   context: PipelineContext,
 ): Promise<Written[]> {
   const { database } = context
-  const sources = await instancesOfRevision(database, study, revision)
   const prior = await priorExamination(database, study, findings)
   const base: ResultContext = {
     studyInstanceUid: study,

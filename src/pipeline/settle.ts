@@ -53,7 +53,7 @@ export async function settle({ study }: JobPayloads['settle'], context: Pipeline
 /** Chooses a route and a provider for a revision, and has it analysed; or says why not. */
 export async function sendOnItsWay(tx: Transaction, current: StudyRevision, context: PipelineContext): Promise<void> {
   const { studyInstanceUid: study, revision } = current
-  await supersedeEarlier(tx, study, revision)
+  if (revision > 1) await supersedeEarlier(tx, study, revision)
   if (current.inconsistent) return changeState(tx, study, revision, 'failed', { reason: current.inconsistent })
 
   const traits = await readTraits(tx, study)
