@@ -13,6 +13,11 @@ import type { ReceivedInstance } from './receiveInstance.js'
 import { sameDataSet } from './sameDataSet.js'
 
 const maxBatch = 256
+/**
+ * So long a transaction waits for instances that are being made durable. A transaction costs as much as some instances in it, and senders side by side each wait for their own answer: without it
+ * each has a transaction nearly for itself (docs/decisions/0014-shared-transactions.md).
+ */
+const patienceMilliseconds = 4
 
 export type CommitOutcome =
   /** `replaced`: other bytes stood under this UID before. */
@@ -43,8 +48,24 @@ interface Entry {
 export class CommitQueue {
   private waiting: Entry[] = []
   private running = false
+  private coming = 0
+  private noneIsComing = () => {}
 
   constructor(private readonly options: CommitOptions) {}
+
+  /** @param arrival of an instance that will be committed if all goes well */
+  async expecting<T>(arrival: Promise<T>): Promise<T> {
+    this.coming++
+    try {
+      return await arrival
+    } finally {
+      // What has come is in the queue by the next turn.
+      setImmediate(() => {
+        this.coming--
+        if (this.coming === 0) this.noneIsComing()
+      })
+    }
+  }
 
   async commit(received: ReceivedInstance, source: string | undefined): Promise<CommitOutcome> {
     const { header } = received
@@ -71,10 +92,22 @@ export class CommitQueue {
   private async run(): Promise<void> {
     this.running = true
     while (this.waiting.length > 0) {
+      if (this.coming > 0 && this.waiting.length < maxBatch) await this.untilNoneIsComing()
       const batch = this.waiting.splice(0, maxBatch)
       await this.commitBatch(batch)
     }
     this.running = false
+  }
+
+  /** Or until patience ends. */
+  private untilNoneIsComing(): Promise<void> {
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, patienceMilliseconds)
+      this.noneIsComing = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   private async commitBatch(batch: Entry[]): Promise<void> {

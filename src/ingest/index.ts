@@ -120,7 +120,7 @@ export class Ingest {
 
   private async store(receiver: InstanceReceiver, options: FinishOptions): Promise<InstanceOutcome> {
     const { study, expected, sourceOf } = options
-    const received = await receiver.end()
+    const received = await this.queue.expecting(receiver.end())
     if (received.outcome === 'refused') return received
     const source = (await sourceOf?.(received.header.studyInstanceUid)) ?? options.source
     const { sopClassUid, sopInstanceUid, studyInstanceUid, seriesInstanceUid } = received.header
