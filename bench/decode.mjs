@@ -27,8 +27,6 @@ console.log(
 )
 for (const size of sizes) {
   const native = write('native.dcm', uncompressed(size))
-  const startUp = hasGdcm ? await medianOf(5, () => run('gdcmconv', '--raw', native, out())) : 0
-  const dcmtkStartUp = hasProgram('dcmconv') ? await medianOf(5, () => run('dcmconv', native, out())) : 0
   for (const syntax of syntaxes) {
     const bytes = syntax === 'HTJ2K' ? await htj2k(size) : compress(readFileSync(native), compressors[syntax])
     if (!bytes) {
@@ -46,11 +44,10 @@ for (const size of sizes) {
     await source.close()
     const gdcm =
       hasGdcm && syntax !== 'HTJ2K'
-        ? (await medianOf(7, () => run('gdcmconv', '--raw', path, out()))) - startUp
+        ? await beyond(['gdcmconv', '--raw', native, out()], ['gdcmconv', '--raw', path, out()])
         : undefined
     const peer = dcmtk[syntax]
-    const theirs =
-      peer && hasProgram(peer) ? (await medianOf(7, () => run(peer, path, out()))) - dcmtkStartUp : undefined
+    const theirs = peer && hasProgram(peer) ? await beyond(['dcmconv', native, out()], [peer, path, out()]) : undefined
     console.log(
       `${size.name.padEnd(24)} ${syntax.padEnd(14)} Radbridge ${ours.toFixed(1).padStart(6)}` +
         `${gdcm === undefined ? '' : `   gdcm ${gdcm.toFixed(1).padStart(6)}   = ${(ours / gdcm).toFixed(2)} × gdcm`}` +
@@ -120,6 +117,15 @@ function runAsync(program, ...args) {
     ),
   )
 }
+/** What a program takes beyond another: the start of a process drifts, so they take turns. */
+async function beyond(base, program) {
+  const [short, long] = [[], []]
+  for (let i = 0; i < 9; i++) {
+    short.push(await medianOf(1, () => run(...base)))
+    long.push(await medianOf(1, () => run(...program)))
+  }
+  return middle(long) - middle(short)
+}
 async function medianOf(times, work) {
   const values = []
   for (let i = 0; i < times; i++) {
@@ -127,7 +133,10 @@ async function medianOf(times, work) {
     await work()
     values.push(performance.now() - began)
   }
-  return values.sort((a, b) => a - b)[times >> 1]
+  return middle(values)
+}
+function middle(values) {
+  return values.sort((a, b) => a - b)[values.length >> 1]
 }
 async function seconds(work) {
   const began = performance.now()

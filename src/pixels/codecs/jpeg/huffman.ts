@@ -55,7 +55,7 @@ export class BitReader {
 
   /** The next symbol of a table. @throws PixelProblem where no code begins with the next bits */
   symbol(table: HuffmanTable): number {
-    this.fill()
+    if (this.available < 16) this.fill()
     const entry = table.codes[(this.accumulator >>> (this.available - 16)) & 0xffff]!
     if (entry === 0) throw new PixelProblem('the JPEG stream is corrupt: no such Huffman code')
     this.available -= entry >> 8
@@ -65,14 +65,14 @@ export class BitReader {
   /** @param size 0 to 16 */
   bits(size: number): number {
     if (size === 0) return 0
-    this.fill()
+    if (this.available < size) this.fill()
     this.available -= size
     return (this.accumulator >>> this.available) & ((1 << size) - 1)
   }
 
   /** A difference: the table's symbol says how many bits follow. 16 stands for 32768, without bits (H.1.2.2). */
   difference(table: HuffmanTable): number {
-    this.fill()
+    if (this.available < lookupBits) this.fill()
     const quick = table.differences[(this.accumulator >>> (this.available - lookupBits)) & 0xfff]!
     if (quick !== 0) {
       this.available -= quick & 31

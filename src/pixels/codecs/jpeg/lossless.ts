@@ -35,68 +35,73 @@ function decodeScan(jpeg: JpegStream, scan: JpegScan, samples: Uint8Array | Uint
     throw new PixelProblem(`JPEG lossless selection value ${selection} does not exist`)
   if (restartInterval % columns !== 0)
     throw new PixelProblem('a JPEG lossless restart interval is no whole number of rows')
+  const tables = scan.components.map(({ dc }) => {
+    if (!dc) throw new PixelProblem('the JPEG lossless stream lacks a Huffman table')
+    return dc
+  })
   const rowsPerSegment = restartInterval > 0 ? restartInterval / columns : rows
-  const width = columns * jpeg.components.length
+  const origin = 1 << (precision - shift - 1)
+  // Predictions are of the values before the point transform (H.1.1, H.1.2): a row of the scan's components, and the one above it.
+  let row = new Uint16Array(columns * tables.length)
+  let above = new Uint16Array(row.length)
   for (let first = 0, s = 0; first < rows; first += rowsPerSegment, s++) {
     const segment = scan.segments[s]
     if (!segment) throw new PixelProblem('the JPEG lossless stream is cut')
     const reader = new BitReader(segment)
     const last = Math.min(rows, first + rowsPerSegment)
-    for (let row = first; row < last; row++)
-      decodeRow(reader, scan, jpeg, samples, row * width, row === first, precision)
+    for (let y = first; y < last; y++) {
+      if (y === first) decodeRow(reader, tables, 1, row, above.fill(origin))
+      else decodeRow(reader, tables, selection, row, above)
+      keepRow(row, jpeg, scan, samples, y)
+      ;[row, above] = [above, row]
+    }
     if (reader.overrun) throw new PixelProblem('the JPEG lossless stream is cut')
   }
-  if (shift > 0) for (const { index } of scan.components) shiftComponent(samples, index, jpeg.components.length, shift)
 }
 
-/** One row of all components of a scan. Predictions are of the values before the point transform (H.1.1, H.1.2). */
+/** One row: its first sample of each component is predicted by the one above it, the others by the selection value. */
 function decodeRow(
   reader: BitReader,
-  scan: JpegScan,
-  jpeg: JpegStream,
-  samples: Uint8Array | Uint16Array,
-  start: number,
-  firstRow: boolean,
-  precision: number,
+  tables: readonly HuffmanTable[],
+  selection: number,
+  row: Uint16Array,
+  above: Uint16Array,
 ): void {
-  const count = jpeg.components.length
-  const width = jpeg.columns * count
-  const origin = 1 << (precision - scan.pointTransform - 1)
-  const parts = scan.components.map(({ index, dc }) => {
-    if (!dc) throw new PixelProblem('the JPEG lossless stream lacks a Huffman table')
-    return { index, table: dc }
-  })
-  if (parts.length === 1 && count === 1 && (firstRow || scan.selection === 1)) {
-    decodePlainRow(reader, parts[0]!.table, samples, start, jpeg.columns, firstRow ? origin : samples[start - width]!)
-    return
-  }
-  for (let column = 0; column < jpeg.columns; column++) {
-    for (const { index, table } of parts) {
-      const at = start + column * count + index
-      let prediction: number
-      if (column === 0) prediction = firstRow ? origin : samples[at - width]!
-      else if (firstRow) prediction = samples[at - count]!
-      else
-        prediction = predict(scan.selection, samples[at - count]!, samples[at - width]!, samples[at - width - count]!)
-      samples[at] = prediction + reader.difference(table)
+  const count = tables.length
+  for (let i = 0; i < count; i++) row[i] = above[i]! + reader.difference(tables[i]!)
+  if (selection === 1 && count === 1) {
+    // The common case.
+    const table = tables[0]!
+    let value = row[0]!
+    for (let at = 1; at < row.length; at++) {
+      value = (value + reader.difference(table)) & 0xffff
+      row[at] = value
     }
+  } else if (selection === 1) {
+    for (let at = count; at < row.length; )
+      for (let i = 0; i < count; i++, at++) row[at] = row[at - count]! + reader.difference(tables[i]!)
+  } else {
+    for (let at = count; at < row.length; )
+      for (let i = 0; i < count; i++, at++)
+        row[at] = predict(selection, row[at - count]!, above[at]!, above[at - count]!) + reader.difference(tables[i]!)
   }
 }
 
-/** One component, predicted from the sample before: the common case (selection value 1). */
-function decodePlainRow(
-  reader: BitReader,
-  table: HuffmanTable,
+/** Into the picture, where components are interleaved: this scan may have only some of them. */
+function keepRow(
+  row: Uint16Array,
+  { columns, components }: JpegStream,
+  scan: JpegScan,
   samples: Uint8Array | Uint16Array,
-  start: number,
-  columns: number,
-  first: number,
+  y: number,
 ): void {
-  let value = first
-  for (let at = start; at < start + columns; at++) {
-    value = (value + reader.difference(table)) & 0xffff
-    samples[at] = value
+  const [count, own, shift] = [components.length, scan.components.length, scan.pointTransform]
+  if (shift === 0 && own === count && scan.components.every(({ index }, i) => index === i)) {
+    samples.set(row, y * row.length)
+    return
   }
+  for (const [i, { index }] of scan.components.entries())
+    for (let x = 0; x < columns; x++) samples[(y * columns + x) * count + index] = row[x * own + i]! << shift
 }
 
 /** Table H.1: a is the sample to the left, b above, c above to the left. */
@@ -117,8 +122,4 @@ function predict(selection: number, a: number, b: number, c: number): number {
     default:
       return (a + b) >> 1
   }
-}
-
-function shiftComponent(samples: Uint8Array | Uint16Array, index: number, count: number, shift: number): void {
-  for (let at = index; at < samples.length; at += count) samples[at] = samples[at]! << shift
 }
