@@ -39,15 +39,22 @@ for (const size of sizes) {
       const { samples } = await decodeFrame(source, 0)
       writeFileSync(out(), samples)
     }
-    for (let i = 0; i < 3; i++) await decodeOne()
-    const ours = await medianOf(7, decodeOne)
-    await source.close()
-    const gdcm =
-      hasGdcm && syntax !== 'HTJ2K'
-        ? await beyond(['gdcmconv', '--raw', native, out()], ['gdcmconv', '--raw', path, out()])
-        : undefined
+    const warm = performance.now() + 500 // as in a service that runs
+    while (performance.now() < warm) await decodeOne()
     const peer = dcmtk[syntax]
-    const theirs = peer && hasProgram(peer) ? await beyond(['dcmconv', native, out()], [peer, path, out()]) : undefined
+    const contenders = {
+      ours: decodeOne,
+      ...(hasGdcm ? { gdcmCopy: () => run('gdcmconv', '--raw', native, out()) } : {}),
+      ...(hasGdcm && syntax !== 'HTJ2K' ? { gdcm: () => run('gdcmconv', '--raw', path, out()) } : {}),
+      ...(peer && hasProgram(peer)
+        ? { dcmtkCopy: () => run('dcmconv', native, out()), dcmtk: () => run(peer, path, out()) }
+        : {}),
+    }
+    const times = await inTurn(contenders)
+    await source.close()
+    const ours = times.ours
+    const gdcm = times.gdcm && times.gdcm - times.gdcmCopy
+    const theirs = times.dcmtk && times.dcmtk - times.dcmtkCopy
     console.log(
       `${size.name.padEnd(24)} ${syntax.padEnd(14)} Radbridge ${ours.toFixed(1).padStart(6)}` +
         `${gdcm === undefined ? '' : `   gdcm ${gdcm.toFixed(1).padStart(6)}   = ${(ours / gdcm).toFixed(2)} × gdcm`}` +
@@ -117,26 +124,14 @@ function runAsync(program, ...args) {
     ),
   )
 }
-/** What a program takes beyond another: the start of a process drifts, so they take turns. */
-async function beyond(base, program) {
-  const [short, long] = [[], []]
-  for (let i = 0; i < 9; i++) {
-    short.push(await medianOf(1, () => run(...base)))
-    long.push(await medianOf(1, () => run(...program)))
-  }
-  return middle(long) - middle(short)
-}
-async function medianOf(times, work) {
-  const values = []
-  for (let i = 0; i < times; i++) {
-    const began = performance.now()
-    await work()
-    values.push(performance.now() - began)
-  }
-  return middle(values)
-}
-function middle(values) {
-  return values.sort((a, b) => a - b)[values.length >> 1]
+/** What the machine does at a moment drifts, so they take turns. @returns ms, median of nine */
+async function inTurn(contenders) {
+  const times = Object.fromEntries(Object.keys(contenders).map(name => [name, []]))
+  for (let i = 0; i < 9; i++)
+    for (const [name, work] of Object.entries(contenders)) times[name].push(1000 * (await seconds(work)))
+  return Object.fromEntries(
+    Object.entries(times).map(([name, values]) => [name, values.sort((a, b) => a - b)[values.length >> 1]]),
+  )
 }
 async function seconds(work) {
   const began = performance.now()

@@ -1,4 +1,5 @@
 // Receiving by C-STORE: Radbridge beside dcmtk's storescp (which does not sync) and Orthanc, in turn within each round; 300 CT instances by storescu over 1 and 4 associations.
+// Two rounds before those that count warm all of them up.
 // node bench/services.mjs [ROUNDS] — after `npm run build`. Peers: Debian packages dcmtk, orthanc.
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,6 +11,7 @@ import { makeInstances, renew } from './load.mjs'
 
 process.env.TCP_NODELAY = '1' // else dcmtk and Orthanc wait 40 ms for each object
 const rounds = Number(process.argv[2] ?? 3)
+const warmUp = 2
 const scratch = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'radbridge-services-'))
 const instances = makeInstances(300)
 const megabytes = instances.reduce((sum, bytes) => sum + bytes.length, 0) / 1e6
@@ -50,7 +52,7 @@ function send(folder, { port, aeTitle }) {
 }
 
 const results = new Map()
-for (let round = 0; round < rounds; round++) {
+for (let round = -warmUp; round < rounds; round++) {
   for (const associations of [1, 4]) {
     for (const server of servers) {
       renew(instances)
@@ -59,6 +61,7 @@ for (let round = 0; round < rounds; round++) {
       if (associations === 1) await send(folders, server)
       else await Promise.all(folders.map(folder => send([folder], server)))
       const key = `${associations} ${server.name}`
+      if (round < 0) continue
       results.set(key, [...(results.get(key) ?? []), megabytes / ((performance.now() - start) / 1000)])
     }
   }
