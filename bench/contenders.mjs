@@ -83,6 +83,14 @@ export async function startFloor() {
   )
 }
 
+/** What Node can send at best: `count` times the same bytes of memory, to whoever asks. */
+export async function startMemory(length, count) {
+  const port = await freePort()
+  const child = spawn(process.execPath, [here('./memory.mjs'), port, length, count].map(String), { stdio: 'inherit' })
+  const url = `http://127.0.0.1:${port}/`
+  return ready({ name: 'floor', child, url, probe: `${url}ready` }, 'SIGKILL')
+}
+
 async function ready(server, signal) {
   for (let i = 0; i < 400; i++) {
     if (await answers(server.probe)) {

@@ -5,7 +5,7 @@ import http from 'node:http'
 import { join } from 'node:path'
 import pg from 'pg'
 import { fillArchive } from '../test/fixtures/manyStudies.mjs'
-import { hasOrthanc, startOrthanc, startRadbridge } from './contenders.mjs'
+import { hasOrthanc, startMemory, startOrthanc, startRadbridge } from './contenders.mjs'
 import { makeInstances, pushAsOne, renew } from './load.mjs'
 
 const indexed = Number(process.argv[2] ?? 1_000_000)
@@ -32,12 +32,12 @@ function get(url, accept = 'application/dicom+json') {
 const median = values => [...values].sort((a, b) => a - b)[values.length >> 1]
 const percentile = (values, p) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * p))]
-async function inTurn(path, accept, fetch = get) {
+async function inTurn(path) {
   const times = servers.map(() => [])
   let bytes = 0
   for (let round = 0; round < rounds; round++)
     for (const [i, server] of servers.entries()) {
-      const answer = await fetch(server.stow + path, accept)
+      const answer = await get(server.stow + path)
       times[i].push(answer.ms)
       bytes ||= answer.bytes
     }
@@ -64,11 +64,22 @@ const retrieve = url => {
     .map(Number)
   return { ms: seconds * 1000, bytes }
 }
-const study = await inTurn(`/${studyOf(large[0])}`, undefined, retrieve)
+const floor = await startMemory(large[0].length, large.length)
+const wadoTimes = { Radbridge: [], Orthanc: [], floor: [] }
+let studyBytes = 0
+for (let round = -2; round < rounds; round++)
+  for (const { name, stow, url } of [...servers, floor]) {
+    const { ms, bytes } = retrieve(url ?? `${stow}/${studyOf(large[0])}`)
+    if (round >= 0) wadoTimes[name].push(ms)
+    studyBytes ||= bytes
+  }
+await floor.stop()
+const wado = name => median(wadoTimes[name])
 console.log(
-  `WADO-RS of a study of 300 CT instances, ${(study.bytes / 1e6).toFixed(0)} MB, median of ${rounds}: ` +
-    servers.map(({ name }, i) => `${name} ${(study.bytes / 1e3 / study.ms[i]).toFixed(0)} MB/s`).join('   ') +
-    (servers[1] ? `   = ${(study.ms[1] / study.ms[0]).toFixed(2)} × Orthanc` : ''),
+  `WADO-RS of a study of 300 CT instances, ${(studyBytes / 1e6).toFixed(0)} MB, median of ${rounds}, MB/s (floor: a bare node:http server that sends memory): ` +
+    [...servers, floor].map(({ name }) => `${name} ${(studyBytes / 1e3 / wado(name)).toFixed(0)}`).join('   ') +
+    `   Radbridge = ${(wado('floor') / wado('Radbridge')).toFixed(2)} × floor` +
+    (servers[1] ? `, ${(wado('Orthanc') / wado('Radbridge')).toFixed(2)} × Orthanc` : ''),
 )
 
 // The same headers, with few pixels: the metadata is what counts.
