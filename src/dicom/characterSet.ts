@@ -154,6 +154,10 @@ function decodeCodeExtensions(bytes: Uint8Array, initial: Encoding, nameLike: bo
         at += 1 + designation.length
         continue
       }
+      // Damaged, or a set that DICOM does not have: what stands behind it is read in the sets that are in force.
+      text += '\ufffd'
+      at++
+      continue
     }
     const wideG0 = g0 === 'jis-x-0208' || g0 === 'jis-x-0212'
     if (byte < 0x80 && isDelimiter(byte, nameLike, wideG0)) {

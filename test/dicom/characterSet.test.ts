@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
+import fc from 'fast-check'
 import { characterSet } from '../../src/dicom/characterSet.js'
 import type { PersonName } from '../../src/dicom/dicomJson.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
@@ -58,4 +59,38 @@ testWhere(hasSamples, 'sample files are absent').each([
   if (outcome.outcome !== 'header') throw new Error(JSON.stringify(outcome))
   const name = outcome.header.json['00100010']!.Value![0] as PersonName
   expect([name.Alphabetic, name.Ideographic, name.Phonetic].filter(Boolean).join('|')).toBe(expected)
+})
+
+test('an escape sequence that is damaged, or that DICOM does not have, costs no text but itself', () => {
+  const { decode } = characterSet(['ISO 2022 IR 13', 'ISO 2022 IR 87'])
+  expect(decode(bytes('41 1b d4 42'), true)).toBe('A\ufffdﾔB')
+  expect(decode(bytes('41 1b 28 7a 42 1b'), true)).toBe('A\ufffd(zB\ufffd')
+  expect(decode(bytes('1b2442 3b33 1b 1b2842 42'), true)).toBe('山\ufffdB')
+})
+
+test('whatever bytes come under whatever terms, they are decoded to an end', () => {
+  const terms = [
+    '',
+    'ISO_IR 100',
+    'ISO_IR 192',
+    'GB18030',
+    'ISO 2022 IR 6',
+    'ISO 2022 IR 13',
+    'ISO 2022 IR 87',
+    'ISO 2022 IR 149',
+    'nonsense',
+  ]
+  const marks = fc.constantFrom(0x1b, 0x24, 0x28, 0x29, 0x42, 0x43, 0x44, 0x49, 0x4a, 0x5c, 0x5e, 0x3d)
+  const byte = fc.oneof(marks, fc.integer({ min: 0, max: 255 }))
+  fc.assert(
+    fc.property(
+      fc.array(fc.constantFrom(...terms), { maxLength: 3 }),
+      fc.array(byte, { maxLength: 60 }),
+      (set, codes) => {
+        const text = characterSet(set).decode(Uint8Array.from(codes), true)
+        expect(text.length).toBeLessThanOrEqual(codes.length)
+      },
+    ),
+    { numRuns: 3000 },
+  )
 })
