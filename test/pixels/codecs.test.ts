@@ -360,6 +360,6 @@ describe('JPEG streams made to cost', () => {
     const began = performance.now()
     const [decoded] = await of12Bits(marked, 2048, 2048)
     expect(decoded!.samples.length).toBe(2048 * 2048)
-    expect(performance.now() - began).toBeLessThan(15_000) // copying what is left at each marker took minutes
+    expect(performance.now() - began).toBeLessThan(60_000) // copying what is left at each marker took many minutes
   })
 })
