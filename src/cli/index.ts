@@ -87,6 +87,10 @@ async function main(): Promise<number> {
     else console.error(`radbridge: there is no command ${name}\n\n${text}`)
     return asked ? 0 : 2
   }
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(`Usage: radbridge ${command.summary}`)
+    return 0
+  }
   setGlobalDispatcher(httpAgent())
   return command.run(args)
 }

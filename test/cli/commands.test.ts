@@ -70,6 +70,10 @@ describe('send', () => {
   test('is called wrongly: exit code 2 and how to call it', async () => {
     expect(await radbridge(['send', 'x'])).toMatchObject({ code: 2, err: expect.stringMatching(/send FILE… --to URL/) })
     expect((await radbridge(['--version'])).out.trim()).toBe(packageVersion)
+    expect(await radbridge(['send', '--help'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Usage: radbridge send FILE/),
+    })
     expect(await radbridge(['sned'])).toMatchObject({ code: 2, err: expect.stringMatching(/no command sned/) })
   })
 })
