@@ -13,11 +13,11 @@ const rounds = 9
 const servers = [await startRadbridge(), ...(hasOrthanc ? [await startOrthanc()] : [])]
 const agent = new http.Agent({ keepAlive: true })
 
-function get(url, accept = 'application/dicom+json') {
+function get(url) {
   const began = performance.now()
   return new Promise((resolve, reject) => {
     http
-      .get(url, { agent, headers: { Accept: accept } }, res => {
+      .get(url, { agent, headers: { Accept: 'application/dicom+json' } }, res => {
         let bytes = 0
         res.on('data', chunk => (bytes += chunk.length))
         res.on('end', () =>
@@ -32,16 +32,17 @@ function get(url, accept = 'application/dicom+json') {
 const median = values => [...values].sort((a, b) => a - b)[values.length >> 1]
 const percentile = (values, p) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * p))]
-async function inTurn(path) {
-  const times = servers.map(() => [])
-  let bytes = 0
-  for (let round = 0; round < rounds; round++)
-    for (const [i, server] of servers.entries()) {
-      const answer = await get(server.stow + path)
-      times[i].push(answer.ms)
-      bytes ||= answer.bytes
+/** @param ask of a contender: ms, and bytes of its answer. Two rounds before those that count warm all of them up. @returns ms by name, medians */
+async function inTurn(contenders, ask) {
+  const times = Object.fromEntries(contenders.map(({ name }) => [name, []]))
+  let size = 0
+  for (let round = -2; round < rounds; round++)
+    for (const contender of contenders) {
+      const { ms, bytes } = await ask(contender)
+      if (round >= 0) times[contender.name].push(ms)
+      size ||= bytes
     }
-  return { bytes, ms: times.map(median) }
+  return { bytes: size, ms: Object.fromEntries(Object.entries(times).map(([name, all]) => [name, median(all)])) }
 }
 const studyOf = bytes => {
   const at = bytes.indexOf(Buffer.from('20000d005549', 'hex'))
@@ -65,32 +66,28 @@ const retrieve = url => {
   return { ms: seconds * 1000, bytes }
 }
 const floor = await startMemory(large[0].length, large.length)
-const wadoTimes = { Radbridge: [], Orthanc: [], floor: [] }
-let studyBytes = 0
-for (let round = -2; round < rounds; round++)
-  for (const { name, stow, url } of [...servers, floor]) {
-    const { ms, bytes } = retrieve(url ?? `${stow}/${studyOf(large[0])}`)
-    if (round >= 0) wadoTimes[name].push(ms)
-    studyBytes ||= bytes
-  }
+const wado = await inTurn([...servers, floor], ({ stow, url }) => retrieve(url ?? `${stow}/${studyOf(large[0])}`))
 await floor.stop()
-const wado = name => median(wadoTimes[name])
 console.log(
-  `WADO-RS of a study of 300 CT instances, ${(studyBytes / 1e6).toFixed(0)} MB, median of ${rounds}, MB/s (floor: a bare node:http server that sends memory): ` +
-    [...servers, floor].map(({ name }) => `${name} ${(studyBytes / 1e3 / wado(name)).toFixed(0)}`).join('   ') +
-    `   Radbridge = ${(wado('floor') / wado('Radbridge')).toFixed(2)} × floor` +
-    (servers[1] ? `, ${(wado('Orthanc') / wado('Radbridge')).toFixed(2)} × Orthanc` : ''),
+  `WADO-RS of a study of 300 CT instances, ${(wado.bytes / 1e6).toFixed(0)} MB, median of ${rounds}, MB/s (floor: a bare node:http server that sends memory): ` +
+    Object.entries(wado.ms)
+      .map(([name, ms]) => `${name} ${(wado.bytes / 1e3 / ms).toFixed(0)}`)
+      .join('   ') +
+    `   Radbridge = ${(wado.ms.floor / wado.ms.Radbridge).toFixed(2)} × floor` +
+    (hasOrthanc ? `, ${(wado.ms.Orthanc / wado.ms.Radbridge).toFixed(2)} × Orthanc` : ''),
 )
 
 // The same headers, with few pixels: the metadata is what counts.
 const many = makeInstances(2000).map(bytes => withoutPixels(bytes))
 renew(many)
 for (const server of servers) await pushAsOne(server.stow, many)
-const metadata = await inTurn(`/${studyOf(many[0])}/metadata`)
+const metadata = await inTurn(servers, ({ stow }) => get(`${stow}/${studyOf(many[0])}/metadata`))
 console.log(
   `metadata of a study of 2,000 instances, ${(metadata.bytes / 1e6).toFixed(1)} MB: ` +
-    servers.map(({ name }, i) => `${name} ${metadata.ms[i].toFixed(0)} ms`).join('   ') +
-    (servers[1] ? `   = ${(metadata.ms[1] / metadata.ms[0]).toFixed(2)} × Orthanc` : ''),
+    Object.entries(metadata.ms)
+      .map(([name, ms]) => `${name} ${ms.toFixed(0)} ms`)
+      .join('   ') +
+    (hasOrthanc ? `   = ${(metadata.ms.Orthanc / metadata.ms.Radbridge).toFixed(2)} × Orthanc` : ''),
 )
 
 /** 2 rows of 512 pixels. */

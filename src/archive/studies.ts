@@ -46,7 +46,7 @@ export async function findRevision(
 
 const finalStates: readonly StudyState[] = ['completed', 'failed', 'ignored', 'superseded']
 
-/** Moves a revision to a state and writes that into the study's timeline. */
+/** Moves a revision to a state and writes that into the study's timeline, in one statement; its workitem follows. */
 export async function changeState(
   tx: Queryable,
   study: string,
