@@ -26,8 +26,6 @@ export interface BlobStore {
    */
   localPath(key: BlobKey): Promise<string>
   read(key: BlobKey): Promise<ReadStream>
-  /** Fills a buffer with all bytes of a small blob. @throws Error if the blob is shorter */
-  readInto(key: BlobKey, bytes: Buffer): Promise<Buffer>
   remove(key: BlobKey): Promise<void>
   /** @returns milliseconds since 1970; undefined if the blob is gone */
   modifiedAt(key: BlobKey): Promise<number | undefined>

@@ -1,12 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { closeSync, createReadStream, open, type ReadStream, read } from 'node:fs'
+import { createReadStream, type ReadStream } from 'node:fs'
 import { mkdir, open as openFile, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { type BlobKey, type BlobStore, folderOf, type IncomingBlob, isBlobKey } from './blobStore.js'
 import { IncomingFile } from './incomingFile.js'
-
-const [openDescriptor, readInto] = [promisify(open), promisify(read)]
 
 /**
  * ext4, XFS and Btrfs by the magic number of statfs(2): the first fsync of a new file commits its name with it. On any other file
@@ -71,18 +68,6 @@ export class DirectoryStore implements BlobStore {
 
   async read(key: BlobKey): Promise<ReadStream> {
     return createReadStream(this.pathOf(key), { highWaterMark: 256 * 1024 })
-  }
-
-  /** Fills a buffer with all bytes of a small blob, in two trips through the thread pool. @throws Error if the file is shorter */
-  async readInto(key: BlobKey, bytes: Buffer): Promise<Buffer> {
-    const descriptor = await openDescriptor(this.pathOf(key), 'r')
-    try {
-      const { bytesRead } = await readInto(descriptor, bytes, 0, bytes.length, 0)
-      if (bytesRead < bytes.length) throw new Error(`a file of the archive has ${bytesRead} of ${bytes.length} bytes`)
-      return bytes
-    } finally {
-      closeSync(descriptor)
-    }
   }
 
   async remove(key: BlobKey): Promise<void> {

@@ -9,7 +9,8 @@ export { type S3Options, S3Store } from './s3Store.js'
 export { type QidoQuery, QueryProblem, searchInstances, searchPatients, searchSeries, searchStudies } from './search.js'
 export * from './studies.js'
 export { sweepOrphans, TooManyOrphans } from './sweepOrphans.js'
-export { DamagedBlob, readWhole, requireAllWhole, requireWhole, type StoredBytes } from './verified.js'
+export { DamagedBlob, readWhole, requireAllWhole, type StoredBytes } from './verified.js'
+export { maxWhole, type WholeFile, WholeReader } from './wholeReader.js'
 export {
   dateTime,
   findWorkitem,

@@ -109,11 +109,6 @@ export class S3Store implements BlobStore {
     return createReadStream(await this.localPath(key), { highWaterMark: 256 * 1024 })
   }
 
-  async readInto(key: BlobKey, bytes: Buffer): Promise<Buffer> {
-    await this.localPath(key)
-    return this.files.readInto(key, bytes)
-  }
-
   async remove(key: BlobKey): Promise<void> {
     await this.client.send(new this.sdk.DeleteObjectCommand(this.object(key)))
     await this.forget(key)

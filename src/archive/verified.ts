@@ -21,12 +21,6 @@ export class DamagedBlob extends Error {
   }
 }
 
-/** @throws DamagedBlob unless these are all bytes of the instance */
-export function requireWhole(bytes: Buffer, stored: StoredBytes): Buffer {
-  if (bytes.length !== stored.byteLength || crc32(bytes) !== stored.crc32) throw new DamagedBlob(stored)
-  return bytes
-}
-
 /**
  * All bytes of an instance as they are read. The last of them are held back until the checksum is known to be right, so that a reader who got all got what was stored.
  * @throws DamagedBlob

@@ -36,6 +36,11 @@ export const dicomwebRows: readonly (readonly [transaction: string, supported: s
     'as stored (`*`, or its own); Explicit VR Little Endian, decoded on the way (default); 406 for others. Of several instances those that cannot be decoded go out as stored, and say so',
     'test/dicomweb/wado.test.ts: a compressed study comes decoded by default, and as it is stored on demand',
   ],
+  [
+    'WADO-RS, compression',
+    'without loss on the way: RLE, JPEG-LS, JPEG 2000, HTJ2K, of samples of 8 and 16 bits. Of several instances those that cannot be compressed go out as stored, and say so',
+    'test/dicomweb/wado.test.ts: a study comes compressed without loss, where that is asked for; what has no pixels as it is stored',
+  ],
   ['WADO-RS, ZIP', '`application/zip` of studies, series and instances', 'test/dicomweb/wado.test.ts: a study as ZIP'],
   [
     'WADO-RS, conditional',
@@ -55,7 +60,7 @@ export const dicomwebRows: readonly (readonly [transaction: string, supported: s
   ],
   [
     'WADO-RS, frames',
-    'lists of frames; decoded octets, or the code stream by its media type',
+    'lists of frames; decoded octets, the code stream by its media type, or compressed without loss as `image/jls`, `image/jp2`, `image/jphc`, `image/dicom-rle`',
     'test/dicomweb/wadoFrames.test.ts: frames of a multi-frame image are those that were asked for, in the order of the list',
   ],
   [

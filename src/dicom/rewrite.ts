@@ -173,6 +173,10 @@ export function implicitElementHeader(tag: string, length: number): Buffer {
   return header
 }
 
+/** Length of what ends with {@link sequenceDelimitation} (PS3.5 7.5.1, A.4). */
+export const undefinedLength = 0xffffffff
+export const sequenceDelimitation = Buffer.from('feffdde000000000', 'hex')
+
 /** Tag, VR and length of an element in Explicit VR Little Endian. */
 export function elementHeader(tag: string, vr: string, length: number): Buffer {
   const long = longLengthVrs.has(vr)
@@ -185,7 +189,7 @@ export function elementHeader(tag: string, vr: string, length: number): Buffer {
   return header
 }
 
-function itemHeader(length: number): Buffer {
+export function itemHeader(length: number): Buffer {
   const header = Buffer.alloc(8)
   header.writeUInt32LE(0xe000fffe, 0)
   header.writeUInt32LE(length, 4)

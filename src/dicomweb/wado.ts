@@ -7,14 +7,16 @@ import yazl from 'yazl'
 import {
   type BlobStore,
   instancesToRetrieve,
+  maxWhole,
   type RetrievableInstance,
   readWhole,
-  requireWhole,
+  type WholeFile,
+  type WholeReader,
 } from '../archive/index.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
-import type { NativeObject } from '../pixels/nativeObject.js'
 import type { PixelPool } from '../pixels/pool.js'
+import { canTranscodeTo, type TranscodedObject } from '../pixels/transcode.js'
 import type { Database } from '../platform/database.js'
 import { entityTag, isNotModified, rangeOf } from './conditional.js'
 import { type MediaType, parseAccept } from './mediaType.js'
@@ -23,19 +25,20 @@ import { sendProblem } from './problem.js'
 export interface WadoOptions {
   database: Database
   blobs: BlobStore
+  reader: WholeReader
   pixels: PixelPool
-  /** Decodes an object for one who wants it in no compressed transfer syntax. */
-  decode(path: string): Promise<NativeObject>
+  /** @throws PixelProblem */
+  transcode(path: string, transferSyntaxUid: string): Promise<TranscodedObject>
 }
 
 /** How instances go out. */
 interface Form {
   shape: 'single' | 'multipart' | 'zip'
-  /** Those in other transfer syntaxes are decoded. */
-  decoded: boolean
+  /** The transfer syntax that those in others are brought into; absent: all go out as they are stored. */
+  into?: string
 }
 
-/** WADO-RS, PS3.18 10.4: a study, a series or an instance as Part 10 files, as they are stored or decoded. */
+/** WADO-RS, PS3.18 10.4: a study, a series or an instance as Part 10 files, as they are stored or transcoded. */
 export function wado(options: WadoOptions) {
   return async (req: Request, res: Response): Promise<void> => {
     const instances = await instancesAt(options.database, req)
@@ -43,16 +46,16 @@ export function wado(options: WadoOptions) {
     const form = chooseForm(parseAccept(req.headers.accept), instances)
     if (!form) {
       const detail =
-        'instances are available as application/dicom or application/zip, in Explicit VR Little Endian or in the transfer syntax in which they are stored; ' +
-        'ask for transfer-syntax=* to get them so'
+        'instances are available as application/dicom or application/zip, in Explicit VR Little Endian, RLE, JPEG-LS, JPEG 2000 or HTJ2K without loss, or in the transfer syntax in which they ' +
+        'are stored; ask for transfer-syntax=* to get them so'
       return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
     }
-    if (isNotModified(req, res, entityTag(instances, `${form.shape} ${form.decoded}`))) return
+    if (isNotModified(req, res, entityTag(instances, `${form.shape} ${form.into ?? ''}`))) return
     if (form.shape === 'single') return sendSingle(req, res, instances[0]!, form, options)
     if (form.shape === 'zip') return sendZip(req, res, instances, form, options)
     const boundary = randomUUID()
     res.set('Content-Type', `multipart/related; type="application/dicom"; boundary=${boundary}`)
-    if (!form.decoded) res.set('Content-Length', String(multipartLength(instances, boundary)))
+    if (!form.into) res.set('Content-Length', String(multipartLength(instances, boundary)))
     if (req.method === 'HEAD') return void res.end()
     await writeTo(res, multipart(instances, form, boundary, options))
   }
@@ -75,16 +78,16 @@ export function notFound(res: Response): void {
 /** Default transfer syntax is Explicit VR Little Endian (PS3.18 8.7.3.5.2); `*` takes what is stored, and so does who takes anything. */
 function chooseForm(accepted: readonly MediaType[], instances: readonly RetrievableInstance[]): Form | undefined {
   for (const { type, parameters } of accepted) {
-    if (type === '*/*' || type === 'multipart/*') return { shape: 'multipart', decoded: false }
+    if (type === '*/*' || type === 'multipart/*') return { shape: 'multipart' }
     const wanted = parameters['transfer-syntax'] ?? explicitVrLittleEndian
     const asStored = wanted === '*' || instances.every(instance => instance.transferSyntaxUid === wanted)
-    const decoded = !asStored && wanted === explicitVrLittleEndian && instances.some(isDecodable)
-    if (!asStored && !decoded) continue
+    if (!asStored && !(canTranscodeTo(wanted) && instances.some(isDecodable))) continue
+    const into = asStored ? {} : { into: wanted }
     const rootType = (parameters.type ?? 'application/dicom').toLowerCase()
     const isDicom = rootType === 'application/dicom' || rootType === '*/*'
-    if (type === 'application/dicom' && instances.length === 1) return { shape: 'single', decoded }
-    if (type === 'multipart/related' && isDicom) return { shape: 'multipart', decoded }
-    if (type === 'application/zip') return { shape: 'zip', decoded }
+    if (type === 'application/dicom' && instances.length === 1) return { shape: 'single', ...into }
+    if (type === 'multipart/related' && isDicom) return { shape: 'multipart', ...into }
+    if (type === 'application/zip') return { shape: 'zip', ...into }
   }
   return undefined
 }
@@ -97,48 +100,32 @@ interface Outgoing {
   path: string
   byteLength: number
   transferSyntaxUid: string
-  /** All of it, if that is little; in a buffer of the pool. */
-  bytes?: Buffer
+  /** All of it, if that is little. */
+  whole?: WholeFile
   /** From beginning to end. @throws DamagedBlob before the last of them if what is stored is not what was stored */
   content(): AsyncIterable<Buffer>
   dispose(): Promise<void>
 }
 
-/** Instances up to this length are read at once. */
-const maxHeld = 2 * 1024 * 1024
-
-/** Buffers of one answer, used again and again: memory that is new each time costs a page fault for every 4 KiB. */
-class BufferPool {
-  private readonly free: Buffer[] = []
-
-  take(length: number): Buffer {
-    return (this.free.pop() ?? Buffer.allocUnsafeSlow(maxHeld)).subarray(0, length)
-  }
-
-  give(bytes: Buffer): void {
-    this.free.push(Buffer.from(bytes.buffer))
-  }
-}
-
-/** What cannot be decoded goes out as it is stored, and says so. */
+/** What cannot be transcoded goes out as it is stored, and says so. @param atOnce small files are to be read as a whole */
 async function outgoing(
   instance: RetrievableInstance,
-  { decoded }: Form,
-  { blobs, decode }: WadoOptions,
-  pool?: BufferPool,
+  { into }: Form,
+  { blobs, reader, transcode }: WadoOptions,
+  atOnce = false,
 ): Promise<Outgoing> {
   const path = await blobs.localPath(instance.blobKey)
   const { transferSyntaxUid, byteLength } = instance
   const content = () => readWhole(blobs, instance)
   const stored = { path, byteLength, transferSyntaxUid, content, dispose: async () => {} }
-  if (!decoded || transferSyntaxUid === explicitVrLittleEndian || !isDecodable(instance))
-    return pool && byteLength <= maxHeld
-      ? { ...stored, bytes: requireWhole(await blobs.readInto(instance.blobKey, pool.take(byteLength)), instance) }
-      : stored
+  if (into === undefined || transferSyntaxUid === into || !isDecodable(instance))
+    return atOnce && byteLength <= maxWhole ? { ...stored, whole: await reader.read(path, instance) } : stored
   try {
-    const native = await decode(path)
-    const decodedContent = () => createReadStream(native.path, { highWaterMark: chunk }) as AsyncIterable<Buffer>
-    return { ...native, transferSyntaxUid: explicitVrLittleEndian, content: decodedContent }
+    const transcoded = await transcode(path, into)
+    return {
+      ...transcoded,
+      content: () => createReadStream(transcoded.path, { highWaterMark: chunk }) as AsyncIterable<Buffer>,
+    }
   } catch (error) {
     if (error instanceof PixelProblem) return stored
     throw error
@@ -154,8 +141,9 @@ async function sendSingle(
 ): Promise<void> {
   const out = await outgoing(instance, form, options)
   try {
-    if (form.decoded && out.transferSyntaxUid !== explicitVrLittleEndian) {
-      const detail = 'the instance cannot be decoded; ask for transfer-syntax=* to get it as it is stored'
+    if (form.into && out.transferSyntaxUid !== form.into) {
+      const detail =
+        'the instance cannot be given in this transfer syntax; ask for transfer-syntax=* to get it as it is stored'
       return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
     }
     const range = rangeOf(req, out.byteLength)
@@ -194,26 +182,29 @@ async function begun(content: AsyncIterable<Buffer>): Promise<AsyncIterable<Buff
 }
 
 const chunk = 512 * 1024
-/** Instances that are read, or decoded, while the one before them goes out. */
-const ahead = { read: 3, decoded: 2 }
+/** Instances that are read, or transcoded, while those before them go out, and what may be read. */
+const ahead = { read: 12, transcoded: 2, bytes: 6 * 1024 * 1024 }
 
-/** Instances one after another, those to come read or decoded meanwhile. */
+/** Instances one after another, those to come read or transcoded meanwhile. */
 async function* inOrder(
   instances: readonly RetrievableInstance[],
   form: Form,
   options: WadoOptions,
-  pool?: BufferPool,
+  atOnce = false,
 ): AsyncGenerator<{ instance: RetrievableInstance; out: Outgoing }> {
   const begun: Promise<Outgoing>[] = []
-  const most = form.decoded ? ahead.decoded : ahead.read
-  let next = 0
+  let [next, bytes] = [0, 0]
+  const most = form.into ? ahead.transcoded : ahead.read
+  const isEnough = () => begun.length > most || (begun.length > 0 && bytes >= ahead.bytes)
   try {
     for (const instance of instances) {
-      while (next < instances.length && begun.length <= most) {
-        const started = outgoing(instances[next++]!, form, options, pool)
+      while (next < instances.length && !isEnough()) {
+        const started = outgoing(instances[next]!, form, options, atOnce)
         started.catch(() => {}) // told when its turn comes
         begun.push(started)
+        bytes += instances[next++]!.byteLength
       }
+      bytes -= instance.byteLength
       const out = await begun.shift()!
       try {
         yield { instance, out }
@@ -249,13 +240,12 @@ async function* multipart(
   boundary: string,
   options: WadoOptions,
 ): AsyncGenerator<readonly Piece[]> {
-  const pool = new BufferPool()
   let isFirst = true
-  for await (const { out } of inOrder(instances, form, options, pool)) {
+  for await (const { out } of inOrder(instances, form, options, true)) {
     const head = partHead(boundary, out.transferSyntaxUid, isFirst)
     isFirst = false
-    const { bytes: held } = out
-    if (held) yield [{ bytes: head }, { bytes: held, written: () => pool.give(held) }]
+    const { whole } = out
+    if (whole) yield [{ bytes: head }, { bytes: whole.bytes, written: () => whole.release() }]
     else {
       yield [{ bytes: head }]
       for await (const bytes of out.content()) yield [{ bytes }]

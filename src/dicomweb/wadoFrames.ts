@@ -21,9 +21,17 @@ const streamTypes: readonly [RegExp, string][] = [
   [/\.1\.2\.5$/, 'image/dicom-rle'],
 ]
 
-/** How frames go out: as they are stored, or decoded to little endian samples; each in a part, or a single one alone. */
+/** Transfer syntaxes that frames are compressed in without loss, by the media types that ask for them. */
+const compressed: Readonly<Record<string, string>> = {
+  'image/jls': '1.2.840.10008.1.2.4.80',
+  'image/jp2': '1.2.840.10008.1.2.4.90',
+  'image/jphc': '1.2.840.10008.1.2.4.201',
+  'image/dicom-rle': '1.2.840.10008.1.2.5',
+}
+
+/** How frames go out: each in a part, or a single one alone. */
 interface Form {
-  stored: boolean
+  as: 'stored' | 'little endian samples' | 'compressed'
   multipart: boolean
   mediaType: string
   transferSyntaxUid: string
@@ -72,7 +80,7 @@ async function sendFrames(
     }
     const form = chooseForm(parseAccept(req.headers.accept), instance, numbers.length)
     if (!form) {
-      const detail = `frames are available as ${octets}, or as they are stored with transfer-syntax=*`
+      const detail = `frames are available as ${octets}, as ${Object.keys(compressed).join(', ')} without loss, or as they are stored with transfer-syntax=*`
       return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
     }
     const frames = framesOf(numbers, source, instance, form, options)
@@ -96,11 +104,11 @@ function chooseForm(accepted: readonly MediaType[], instance: StoredInstance, co
   const syntax = findTransferSyntax(uid)
   const streamType = syntax?.encapsulated ? streamTypes.find(([pattern]) => pattern.test(uid))?.[1] : octets
   const stored = {
-    stored: true,
+    as: 'stored' as const,
     mediaType: streamType ?? octets,
     transferSyntaxUid: syntax?.encapsulated ? uid : explicitVrLittleEndian,
   }
-  const decoded = { stored: false, mediaType: octets, transferSyntaxUid: explicitVrLittleEndian }
+  const decoded = { as: 'little endian samples' as const, mediaType: octets, transferSyntaxUid: explicitVrLittleEndian }
   for (const { type, parameters } of accepted) {
     const multipart = type === 'multipart/related' || type === 'multipart/*' || type === '*/*'
     if (!multipart && count > 1) continue
@@ -111,6 +119,8 @@ function chooseForm(accepted: readonly MediaType[], instance: StoredInstance, co
       if (wantedSyntax === undefined || wantedSyntax === explicitVrLittleEndian) return { ...decoded, multipart }
     } else if (wanted === streamType && (wantedSyntax === undefined || wantedSyntax === '*' || wantedSyntax === uid))
       return { ...stored, multipart }
+    else if (compressed[wanted] && (wantedSyntax === undefined || wantedSyntax === compressed[wanted]))
+      return { as: 'compressed', mediaType: wanted, transferSyntaxUid: compressed[wanted], multipart }
   }
   return undefined
 }
@@ -119,11 +129,13 @@ async function* framesOf(
   numbers: readonly number[],
   source: FrameSource,
   { blobKey }: StoredInstance,
-  { stored }: Form,
+  form: Form,
   { blobs, pixels }: WadoOptions,
 ): AsyncGenerator<Uint8Array> {
   for (const number of numbers) {
-    if (stored || !source.header.transferSyntax.encapsulated) {
+    if (form.as === 'compressed')
+      yield await pixels.compress(await blobs.localPath(blobKey), number - 1, form.transferSyntaxUid)
+    else if (form.as === 'stored' || !source.header.transferSyntax.encapsulated) {
       const { bytes, bitOffset } = await source.read(number - 1)
       yield bitOffset === 0 ? bytes : aligned(bytes, bitOffset)
     } else {

@@ -1,6 +1,6 @@
 import { type BlobStore, instancesToRetrieve, type RetrievableInstance } from '../archive/index.js'
 import { type DicomJson, textsOf } from '../dicom/dicomJson.js'
-import type { NativeObject } from '../pixels/nativeObject.js'
+import type { TranscodedObject } from '../pixels/transcode.js'
 import type { Database } from '../platform/database.js'
 import { errorContext, type Log } from '../platform/log.js'
 import { type Association, type Operation, type OperationHandler, printable } from './association.js'
@@ -13,7 +13,7 @@ export interface RetrieveOptions {
   database: Database
   blobs: BlobStore
   /** Decodes what a peer does not take as it is stored. */
-  decode(path: string): Promise<NativeObject>
+  decode(path: string): Promise<TranscodedObject>
   /** Where an application entity takes objects; undefined: it is not known. */
   moveDestination(aeTitle: string): Peer | undefined
   log: Log

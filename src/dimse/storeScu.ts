@@ -5,7 +5,7 @@ import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { reason } from '../dicom/reasons.js'
 import { explicitVrLittleEndian, implicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
-import { asImplicit, type NativeObject } from '../pixels/nativeObject.js'
+import { asImplicit, type TranscodedObject } from '../pixels/transcode.js'
 import { silentLog } from '../platform/log.js'
 import type { Association, Context } from './association.js'
 import { type Command, commandField, field } from './command.js'
@@ -13,7 +13,7 @@ import { type OpenAssociation, openAssociation, type Peer, Refused } from './ope
 
 export interface StoreScuOptions {
   /** Decodes what the peer does not take as it is stored; absent: such an object is refused. */
-  decode?: ((path: string) => Promise<NativeObject>) | undefined
+  decode?: ((path: string) => Promise<TranscodedObject>) | undefined
   /** Added to each C-STORE request: who has asked for it by C-MOVE. */
   command?: Command
 }
@@ -131,7 +131,7 @@ export async function storeOver(
   }
 }
 
-async function decoded(path: string, decode: StoreScuOptions['decode']): Promise<NativeObject> {
+async function decoded(path: string, decode: StoreScuOptions['decode']): Promise<TranscodedObject> {
   if (!decode) throw new Refused('it does not take the transfer syntax in which the object is stored')
   try {
     return await decode(path)

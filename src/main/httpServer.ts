@@ -12,6 +12,7 @@ import { sendProblem } from '../admin/problem.js'
 import { adminRouter } from '../admin/router.js'
 import { securityHeaders } from '../admin/securityHeaders.js'
 import { viewerPages } from '../admin/viewer.js'
+import { WholeReader } from '../archive/index.js'
 import { cors, dicomwebRouter, openEventChannels } from '../dicomweb/index.js'
 import { isUnreachable } from '../platform/database.js'
 import { errorContext } from '../platform/log.js'
@@ -52,7 +53,9 @@ export async function listenForHttp(settings: Settings, context: AdminContext, u
   // Streams of events end only when somebody ends them.
   const streams = new Set<Response>()
   const phase = { leaving: () => leaving, draining: () => draining }
-  const app = application(settings, context, phase, streams)
+  const reader = new WholeReader()
+  undo.push(() => reader.close())
+  const app = application(settings, { ...context, reader }, phase, streams)
   const { server, scheme } = startServer(settings, app, context, undo)
   // A connection on which nothing moves in either direction is given up, also while an answer is being written.
   server.setTimeout(Math.max(30, settings.stow.idleSeconds * 2) * 1000)
@@ -82,7 +85,7 @@ export async function listenForHttp(settings: Settings, context: AdminContext, u
 
 function application(
   settings: Settings,
-  context: AdminContext,
+  context: AdminContext & { reader: WholeReader },
   { leaving, draining }: { leaving(): boolean; draining(): boolean },
   streams: Set<Response>,
 ): Express {

@@ -8,14 +8,15 @@ import { dicomProvider } from '../analysis/providers/dicom/index.js'
 import { referenceProvider } from '../analysis/providers/reference/index.js'
 import type { BlobStore } from '../archive/index.js'
 import { createDeliverer, StowClient } from '../delivery/index.js'
+import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { echo } from '../dimse/echo.js'
 import { peerOf } from '../dimse/openAssociation.js'
 import { storeScu } from '../dimse/storeScu.js'
 import { Ingest } from '../ingest/index.js'
 import { Notifier } from '../notifications/send.js'
 import { dicomTransport, type PipelineContext } from '../pipeline/index.js'
-import { type NativeObject, nativeObject } from '../pixels/nativeObject.js'
 import { startPixelPool } from '../pixels/pool.js'
+import { type TranscodedObject, transcode } from '../pixels/transcode.js'
 import type { Audit } from '../platform/audit.js'
 import type { Configuration } from '../platform/configuration.js'
 import type { Database } from '../platform/database.js'
@@ -46,7 +47,8 @@ export async function pipelineContext(settings: Settings, parts: Parts, undo: Un
   undo.push(() => drawing.close())
   const pseudonymKey = await madeOnce(database, 'pseudonym key', randomBytes(32).toString('base64url'))
   const scratch = await scratchFolder(settings.dataDirectory)
-  const decode = (path: string): Promise<NativeObject> => nativeObject(path, pixels, scratch)
+  const into = (path: string, transferSyntaxUid: string) => transcode(path, transferSyntaxUid, pixels, scratch)
+  const decode = (path: string) => into(path, explicitVrLittleEndian)
   const clients = endpointClients(settings, parts, pseudonymKey, decode, undo)
   configuration.follow(endpoints => clients.use(endpoints))
   return {
@@ -61,7 +63,7 @@ export async function pipelineContext(settings: Settings, parts: Parts, undo: Un
     },
     providers: clients.providers,
     deliverers: clients.deliverers,
-    decode,
+    transcode: into,
     scratch,
     aeTitle: settings.dimse.aeTitle,
     quietSeconds: settings.study.quietSeconds,
@@ -85,7 +87,7 @@ function endpointClients(
   settings: Settings,
   { database, blobs, node }: Parts,
   pseudonymKey: string,
-  decode: (path: string) => Promise<NativeObject>,
+  decode: (path: string) => Promise<TranscodedObject>,
   undo: Undo,
 ): EndpointClients {
   const reference = referenceProvider()

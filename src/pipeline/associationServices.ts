@@ -1,5 +1,6 @@
 import { findRevision, instancesToRetrieve } from '../archive/index.js'
 import { reason } from '../dicom/reasons.js'
+import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import type { OperationHandler } from '../dimse/association.js'
 import { commandField, status } from '../dimse/command.js'
 import { type Availability, availabilityOperation, notifyAvailability } from '../dimse/instanceAvailability.js'
@@ -24,7 +25,8 @@ import { commitmentReported } from './deliver.js'
 export function associationServices(
   context: PipelineContext,
 ): (caller: Caller) => ReadonlyMap<number, OperationHandler> {
-  const { database, blobs, decode, aeTitle, audit, log } = context
+  const { database, blobs, transcode, aeTitle, audit, log } = context
+  const decode = (path: string) => transcode(path, explicitVrLittleEndian)
   const retrieve = { database, blobs, decode, log, moveDestination: (title: string) => addressOf(title, context) }
   /** Keeps who has asked. */
   const kept =

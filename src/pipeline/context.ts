@@ -3,8 +3,8 @@ import type { BlobStore } from '../archive/index.js'
 import type { Deliverer } from '../delivery/index.js'
 import type { Ingest } from '../ingest/index.js'
 import type { Notifier } from '../notifications/send.js'
-import type { NativeObject } from '../pixels/nativeObject.js'
 import type { PixelPool } from '../pixels/pool.js'
+import type { TranscodedObject } from '../pixels/transcode.js'
 import type { Audit } from '../platform/audit.js'
 import type { Database, Queryable } from '../platform/database.js'
 import type { Endpoints } from '../platform/endpoints.js'
@@ -23,7 +23,7 @@ export interface PipelineContext {
   draw: Draw
   deliverers: ReadonlyMap<string, Deliverer>
   /** Decodes a stored object for one who takes no other transfer syntax. */
-  decode(path: string): Promise<NativeObject>
+  transcode(path: string, transferSyntaxUid: string): Promise<TranscodedObject>
   /** Folder for files that are made for one transfer. */
   scratch: string
   ingest: Ingest

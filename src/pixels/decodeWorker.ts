@@ -1,4 +1,5 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
+import { compressFrame } from './compressFrame.js'
 import { type DecodeOptions, decodeFrame, type NormalizedFrame } from './decodeFrame.js'
 import { type FrameSource, openFrames } from './frames.js'
 import { PixelProblem } from './imageDescription.js'
@@ -8,6 +9,7 @@ import { type Rendering, renderFrame } from './render.js'
 /** Work for a pixel thread. `frame` counts from 0. */
 export type PixelTask =
   | { kind: 'frame'; path: string; frame: number; options: DecodeOptions }
+  | { kind: 'compress'; path: string; frame: number; transferSyntaxUid: string }
   | { kind: 'render'; path: string; frame: number; rendering: Rendering }
   | { kind: 'file'; input: string; output: string; options: NormalizeOptions }
 
@@ -24,6 +26,8 @@ export default async function run(task: PixelTask): Promise<PixelAnswer> {
     if (task.kind === 'file') return await normalizeFile(task.input, task.output, task.options)
     if (task.kind === 'render')
       return await withFrames(task.path, source => renderFrame(source, task.frame, task.rendering))
+    if (task.kind === 'compress')
+      return await withFrames(task.path, source => compressFrame(source, task.frame, task.transferSyntaxUid))
     return handOver(await withFrames(task.path, source => decodeFrame(source, task.frame, task.options)))
   } catch (error) {
     if (error instanceof PixelProblem) return { problem: error.message }

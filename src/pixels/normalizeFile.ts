@@ -2,7 +2,16 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import type { DataSet } from 'dicom-parser'
 import { type DicomJson, numberOf, textsOf } from '../dicom/dicomJson.js'
 import { parseDataSet } from '../dicom/part10.js'
-import { elementHeader, fileMeta, type Replacement, type RewriteOptions, rewriteDataSet } from '../dicom/rewrite.js'
+import {
+  elementHeader,
+  fileMeta,
+  itemHeader,
+  type Replacement,
+  type RewriteOptions,
+  rewriteDataSet,
+  sequenceDelimitation,
+  undefinedLength,
+} from '../dicom/rewrite.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { deriveUid, implementationClassUid } from '../dicom/uid.js'
 import {
@@ -11,6 +20,8 @@ import {
   deidentifier,
   pseudonymousUid,
 } from '../privacy/deidentify.js'
+import { codable } from './codecs/codableFrame.js'
+import { type CodeStream, losslessEncoders } from './codecs/encoders.js'
 import { decodeFrame, type NormalizedFrame } from './decodeFrame.js'
 import { embeddedOverlays, overlayAttributes, packBits } from './embeddedOverlays.js'
 import { type FrameSource, maxInflated, openFrames } from './frames.js'
@@ -23,6 +34,8 @@ import { readExactly } from './readExactly.js'
 export interface NormalizeOptions {
   /** Decode only: photometric interpretation, windows and UIDs stay. */
   keepPhotometric?: boolean
+  /** Compressed without loss in this transfer syntax of {@link losslessEncoders}; with `keepPhotometric` only. */
+  compress?: string
   /** Text becomes UTF-8. */
   utf8?: boolean
   /** Private elements are dropped, except those of these creators. */
@@ -43,7 +56,7 @@ export interface NormalizeReport {
 /**
  * Writes an object decoded, as Explicit VR Little Endian, MONOCHROME2 or RGB, frame by frame: memory holds one of them. The output appears under
  * its name when it is complete.
- * @throws PixelProblem if it holds no image, or one that cannot be decoded
+ * @throws PixelProblem if it holds no image, or one that cannot be decoded, or compressed as it is wanted
  */
 export async function normalizeFile(
   input: string,
@@ -100,30 +113,60 @@ class Normalization {
       for (const [tag, value] of deidentificationAttributes(deidentify)) replacements.set(tag, value)
       this.changes.add('de-identified')
     }
+    const { compress } = this.options
+    const stream = compress === undefined ? undefined : await this.compressed(first, compress)
+    if (stream?.photometric) replacements.set('00280004', text('CS', stream.photometric))
     const { before, after } = await this.rewrite(replacements)
-    const frameBits = first.samples.length * (image.bitsAllocated === 1 ? 1 : first.bitsAllocated)
-    const length = Math.ceil((frameBits * image.frames) / 8)
-    if (length > maxElementLength)
-      throw new PixelProblem('decoded, the frames are longer than the 4 GiB that Pixel Data can hold')
-    await file.writev([
-      fileMeta({
-        sopClassUid: header.sopClassUid,
-        sopInstanceUid,
-        transferSyntaxUid: explicitVrLittleEndian,
-        implementationClassUid,
-      }),
-      before,
-      elementHeader(header.pixelData!.tag, this.pixelVr(first), length + (length % 2)),
-    ])
-    await this.writeFrames(file, first, length)
-    await file.writev([Buffer.alloc(length % 2), after])
+    const transferSyntaxUid = compress ?? explicitVrLittleEndian
+    const meta = fileMeta({
+      sopClassUid: header.sopClassUid,
+      sopInstanceUid,
+      transferSyntaxUid,
+      implementationClassUid,
+    })
+    await file.writev([meta, before])
+    if (stream) await this.writeStreams(file, first, stream)
+    else await this.writeNative(file, first)
+    await file.writev([after])
     return {
       sopInstanceUid,
-      transferSyntaxUid: { from: header.transferSyntax.uid, to: explicitVrLittleEndian },
+      transferSyntaxUid: { from: header.transferSyntax.uid, to: transferSyntaxUid },
       photometric: { from: image.photometric, to: first.photometric },
       frames: image.frames,
       changes: [...this.changes],
     }
+  }
+
+  private async writeNative(file: FileHandle, first: NormalizedFrame): Promise<void> {
+    const { header, image } = this.source
+    const frameBits = first.samples.length * (image.bitsAllocated === 1 ? 1 : first.bitsAllocated)
+    const length = Math.ceil((frameBits * image.frames) / 8)
+    if (length > maxElementLength)
+      throw new PixelProblem('decoded, the frames are longer than the 4 GiB that Pixel Data can hold')
+    await file.writev([elementHeader(header.pixelData!.tag, this.pixelVr(first), length + (length % 2))])
+    await this.writeFrames(file, first, length)
+    if (length % 2 === 1) await file.writev([Buffer.alloc(1)])
+  }
+
+  /** Encapsulated Pixel Data: a fragment a frame, its offset table empty (PS3.5 A.4). */
+  private async writeStreams(file: FileHandle, first: NormalizedFrame, firstStream: CodeStream): Promise<void> {
+    const { header, image } = this.source
+    await file.writev([elementHeader(header.pixelData!.tag, 'OB', undefinedLength), itemHeader(0)])
+    for (let frame = 0; frame < image.frames; frame++) {
+      const { bytes, photometric } =
+        frame === 0
+          ? firstStream
+          : await this.compressed(this.alike(frame, first, await this.decode(frame)), this.options.compress!)
+      if (photometric !== firstStream.photometric)
+        throw new PixelProblem(`frame ${frame + 1} is encoded otherwise than the first one`)
+      await file.writev([itemHeader(bytes.length + (bytes.length % 2)), bytes, Buffer.alloc(bytes.length % 2)])
+    }
+    await file.writev([sequenceDelimitation])
+  }
+
+  private async compressed(frame: NormalizedFrame, transferSyntaxUid: string): Promise<CodeStream> {
+    const encoder = losslessEncoders.get(transferSyntaxUid)!
+    return encoder(codable(frame, transferSyntaxUid, this.source.image.bitsAllocated === 1))
   }
 
   private get rewriteOptions(): RewriteOptions {
@@ -154,17 +197,23 @@ class Normalization {
     const { image } = this.source
     const packed = image.bitsAllocated === 1 ? new Uint8Array(length) : undefined
     for (let frame = 0; frame < image.frames; frame++) {
-      const { samples, bitsAllocated, photometric } = frame === 0 ? first : await this.decode(frame)
-      if (
-        samples.length !== first.samples.length ||
-        bitsAllocated !== first.bitsAllocated ||
-        photometric !== first.photometric
-      )
-        throw new PixelProblem(`frame ${frame + 1} is encoded otherwise than the first one`)
+      const { samples } = frame === 0 ? first : this.alike(frame, first, await this.decode(frame))
       if (packed) packBits(samples as Uint8Array, packed, frame * samples.length)
       else await writeAll(file, new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength))
     }
     if (packed) await writeAll(file, packed)
+  }
+
+  /** @throws PixelProblem unless a frame's samples can stand in one Pixel Data with those of the first one */
+  private alike(number: number, first: NormalizedFrame, frame: NormalizedFrame): NormalizedFrame {
+    const { samples, bitsAllocated, photometric } = frame
+    if (
+      samples.length !== first.samples.length ||
+      bitsAllocated !== first.bitsAllocated ||
+      photometric !== first.photometric
+    )
+      throw new PixelProblem(`frame ${number + 1} is encoded otherwise than the first one`)
+    return frame
   }
 
   private pixelVr({ bitsAllocated }: NormalizedFrame): string {

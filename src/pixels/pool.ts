@@ -14,6 +14,8 @@ export interface PixelPool {
   frame(path: string, frame: number, options?: DecodeOptions): Promise<NormalizedFrame>
   /** @throws PixelProblem */
   file(input: string, output: string, options?: NormalizeOptions): Promise<NormalizeReport>
+  /** A code stream of a frame, from 0, in one of the transfer syntaxes of `losslessEncoders`. @throws PixelProblem */
+  compress(path: string, frame: number, transferSyntaxUid: string): Promise<Uint8Array>
   /** A frame, from 0, as a picture. @throws PixelProblem */
   render(path: string, frame: number, rendering: Rendering): Promise<Uint8Array>
   readonly threads: number
@@ -61,6 +63,7 @@ export function startPixelPool(threads = availableParallelism(), limits: Partial
   return {
     frame: (path, frame, options = {}) => run<NormalizedFrame>({ kind: 'frame', path, frame, options }),
     file: (input, output, options = {}) => run<NormalizeReport>({ kind: 'file', input, output, options }),
+    compress: (path, frame, transferSyntaxUid) => run<Uint8Array>({ kind: 'compress', path, frame, transferSyntaxUid }),
     render: (path, frame, rendering) => run<Uint8Array>({ kind: 'render', path, frame, rendering }),
     threads,
     close: () => pool.destroy(),

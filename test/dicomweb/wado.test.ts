@@ -7,6 +7,8 @@ import type { DicomJson } from '../../src/dicom/dicomJson.js'
 import { textOf } from '../../src/dicom/dicomJson.js'
 import { fromNativeXml } from '../../src/dicom/nativeXml.js'
 import { readPart10Header } from '../../src/dicom/part10.js'
+import { decodeFrame } from '../../src/pixels/decodeFrame.js'
+import { openFrames } from '../../src/pixels/frames.js'
 import { imageFile, picture } from '../fixtures/images.js'
 import { getParts } from '../fixtures/multipartAnswer.js'
 import { element, freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
@@ -77,8 +79,42 @@ describe('transfer syntaxes', () => {
     const single = await getParts(address, 'application/dicom')
     expect(single.type).toBe('application/dicom; transfer-syntax=1.2.840.10008.1.2.1')
     expect(single.parts[0]!.bytes.equals(decoded.parts[0]!.bytes)).toBe(true)
-    const other = await getParts(address, 'application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90')
+    const other = await getParts(address, 'application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50')
     expect(other.status).toBe(406)
+  })
+  test('a study comes compressed without loss, where that is asked for; what has no pixels as it is stored', async () => {
+    const options = { rows: 32, columns: 48, bits: 12 } as const
+    const image = imageFile(options)
+    const { studyInstanceUid: study, seriesInstanceUid: series, sopInstanceUid } = headerOf(image)
+    const note = implicit({ ...freshUids(), study })
+    await store(image, note)
+    for (const syntax of ['5', '4.80', '4.90', '4.201'].map(end => `1.2.840.10008.1.2.${end}`)) {
+      const accept = `application/dicom"; transfer-syntax=${syntax}`
+      const { parts, status } = await getParts(`${web()}/studies/${study}`, `multipart/related; type="${accept}`)
+      expect([status, parts.length]).toEqual([200, 2])
+      const packed = parts.find(part => part.type === `application/dicom; transfer-syntax=${syntax}`)!
+      const path = join(folder, 'one.dcm')
+      writeFileSync(path, packed.bytes)
+      const source = await openFrames(path)
+      const { samples } = await decodeFrame(source, 0)
+      await source.close()
+      expect([headerOf(packed.bytes).sopInstanceUid, ...samples]).toEqual([sopInstanceUid, ...picture(options)])
+      expect(parts.find(part => part !== packed)!.bytes.equals(note)).toBe(true)
+      const single = await getParts(
+        addressOf({ study, series, instance: sopInstanceUid }),
+        `application/dicom; transfer-syntax=${syntax}`,
+      )
+      expect(single.parts[0]!.bytes.equals(packed.bytes)).toBe(true)
+    }
+    const { seriesInstanceUid, sopInstanceUid: uid } = headerOf(note)
+    const refused = await getParts(
+      addressOf({ study, series: seriesInstanceUid, instance: uid }),
+      'application/dicom; transfer-syntax=1.2.840.10008.1.2.4.80',
+    )
+    expect([refused.status, refused.parts[0]!.bytes.toString()]).toEqual([
+      406,
+      expect.stringContaining('transfer-syntax=*'),
+    ])
   })
   test('Implicit VR is given as Explicit VR', async () => {
     const uids = freshUids()

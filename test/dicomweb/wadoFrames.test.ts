@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type DataSetToWrite, writePart10 } from '../../src/dicom/writePart10.js'
+import { codecFor } from '../../src/pixels/codecs/index.js'
+import type { ImageDescription } from '../../src/pixels/imageDescription.js'
 import { resultObjects } from '../../src/results/index.js'
 import { drawPicture } from '../../src/results/keyImage.js'
 import { corpus } from '../fixtures/corpus.js'
@@ -65,6 +67,34 @@ test.each([
   expect((await get(url + path)).status).toBe(status)
   expect((await get(url.replace(/instances\/.*/, 'instances/1.2.3') + path)).status).toBe(status === 400 ? 400 : 404)
 })
+
+test('frames come compressed without loss, where a media type asks for that', async () => {
+  const options = { rows: 20, columns: 30, frames: 3, bits: 12 } as const
+  const url = await store(imageFile(options))
+  const types = { 'image/jls': '4.80', 'image/jp2': '4.90', 'image/jphc': '4.201', 'image/dicom-rle': '5' }
+  for (const [type, end] of Object.entries(types)) {
+    const syntax = `1.2.840.10008.1.2.${end}`
+    const { status, parts } = await get(`${url}/frames/3,1`, `multipart/related; type="${type}"`)
+    expect([status, ...parts.map(part => part.type)]).toEqual([
+      200,
+      ...Array(2).fill(`${type}; transfer-syntax=${syntax}`),
+    ])
+    const decoded = await Promise.all(parts.map(part => decodedStream(part.bytes, syntax, options)))
+    const samples = picture(options)
+    expect(decoded).toEqual([[...samples.slice(1200)], [...samples.slice(0, 600)]])
+    const single = await get(`${url}/frames/3`, `${type}; transfer-syntax=${syntax}`)
+    expect(single.parts[0]!.bytes.equals(parts[0]!.bytes)).toBe(true)
+  }
+  expect((await get(`${url}/frames/1`, 'image/jls; transfer-syntax=1.2.840.10008.1.2.4.81')).status).toBe(406)
+})
+
+async function decodedStream(stream: Buffer, uid: string, options: { rows: number; columns: number; bits: number }) {
+  const { rows, columns, bits } = options
+  const image = { rows, columns, frames: 1, samplesPerPixel: 1, bitsAllocated: 16, bitsStored: bits, highBit: bits - 1 }
+  const description = { ...image, signed: false, float: false, photometric: 'MONOCHROME2', planarConfiguration: 0 }
+  const decode = codecFor({ uid, name: uid })
+  return [...(await decode(stream, description as ImageDescription, { raw: true })).samples]
+}
 
 test('compressed frames come as they are stored, or decoded, as they are asked for', async () => {
   const { findings, context } = corpus().find(({ name }) => name === 'fractional mask in rle frames')!

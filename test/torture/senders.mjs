@@ -9,7 +9,7 @@ import { storeScu } from '../../dist/dimse/storeScu.js'
 const boundary = 'radbridge-torture'
 const ctImageStorage = '1.2.840.10008.5.1.4.1.1.2'
 
-/** Studies of so many slices, alike but for their UIDs: each can be made again, byte for byte. */
+/** Studies of so many slices, each of a patient of its own, alike but for UIDs and Patient ID: each can be made again, byte for byte. */
 export class Studies {
   constructor(slices, size = 64) {
     this.slices = slices
@@ -23,6 +23,7 @@ export class Studies {
       noise: 5,
       seed: 1,
       study: 'torture',
+      patientId: 'TORTURE-000000000000',
     })
     this.files = Array.from({ length: slices }, (_, z) => phantom.file(z))
   }
@@ -36,6 +37,8 @@ export class Studies {
       bytes.write(String(study * 100_000 + number).padStart(12, '0'), at + 8 + 10, 'latin1')
       return bytes.toString('latin1', at + 8, at + 8 + length).replace(/\0$/, '')
     }
+    const patientId = bytes.indexOf(Buffer.from('100020004c4f', 'hex')) + 8
+    bytes.write(String(study).padStart(12, '0'), patientId + 8, 'latin1')
     uid('020003005549', slice + 1)
     return {
       bytes,

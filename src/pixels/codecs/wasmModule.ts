@@ -31,13 +31,8 @@ interface WasmInstance {
  * @param className of the decoder in it
  */
 export function wasmDecoder<D extends WasmDecoder>(specifier: string, className: string) {
-  let loading: Promise<WasmInstance & Record<string, new () => D>> | undefined
-  const load = () => {
-    const file = require.resolve(specifier)
-    const create = require(file) as (options: object) => Promise<WasmInstance & Record<string, new () => D>>
-    loading ??= create({ locateFile: (name: string) => join(dirname(file), name), print() {}, printErr() {} })
-    return loading
-  }
+  let loading: Promise<LoadedModule<D>> | undefined
+  const load = () => (loading ??= loadModule<D>(specifier))
   /**
    * Decodes a stream and hands the decoder to `take`, which copies what it wants.
    * @throws PixelProblem with `problem` if the stream cannot be decoded
@@ -65,6 +60,45 @@ export function wasmDecoder<D extends WasmDecoder>(specifier: string, className:
       throw new PixelProblem(problem, { cause })
     }
   }
+}
+
+/** What the encoders of @cornerstonejs have in common. */
+interface WasmEncoder {
+  getDecodedBuffer(info: object): Uint8Array
+  getEncodedBuffer(): Uint8Array
+  encode(): void
+  delete(): void
+}
+
+/** An encoder in WebAssembly, loaded once for each thread; a module that has failed is loaded anew. @see wasmDecoder */
+export function wasmEncoder<E>(specifier: string, className: string) {
+  let loading: Promise<LoadedModule<E & WasmEncoder>> | undefined
+  /** @returns a copy of the code stream @throws PixelProblem */
+  return async (info: object, samples: Uint8Array, set: (encoder: E) => void): Promise<Uint8Array> => {
+    loading ??= loadModule<E & WasmEncoder>(specifier)
+    const module = await loading
+    try {
+      const encoder = new module[className]!()
+      encoder.getDecodedBuffer(info).set(samples)
+      set(encoder)
+      encoder.encode()
+      const stream = encoder.getEncodedBuffer().slice()
+      encoder.delete()
+      if ((module.HEAPU8?.length ?? 0) > maxIdleHeap) loading = undefined
+      return stream
+    } catch (cause) {
+      loading = undefined
+      throw new PixelProblem('the samples cannot be compressed', { cause })
+    }
+  }
+}
+
+type LoadedModule<T> = WasmInstance & Record<string, new () => T>
+
+function loadModule<T>(specifier: string): Promise<LoadedModule<T>> {
+  const file = require.resolve(specifier)
+  const create = require(file) as (options: object) => Promise<LoadedModule<T>>
+  return create({ locateFile: (name: string) => join(dirname(file), name), print() {}, printErr() {} })
 }
 
 /** WebAssembly.RuntimeError, or memory that could not be had: the module's state is not to be relied on. */

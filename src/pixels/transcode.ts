@@ -7,13 +7,15 @@ import { readHeaderOf } from '../dicom/readHeaderOf.js'
 import { fileMeta, implicitElementHeader, rewriteDataSet } from '../dicom/rewrite.js'
 import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { implementationClassUid } from '../dicom/uid.js'
+import { losslessEncoders } from './codecs/encoders.js'
 import { PixelProblem } from './imageDescription.js'
 import type { PixelPool } from './pool.js'
 import { readExactly } from './readExactly.js'
 
-/** An object as a Part 10 file in Explicit VR Little Endian, its pixels decoded and otherwise as they were. */
-export interface NativeObject {
+/** An object as a Part 10 file in another transfer syntax, otherwise as it was. */
+export interface TranscodedObject {
   path: string
+  transferSyntaxUid: string
   byteLength: number
   /** Where its data set begins. */
   dataSetOffset: number
@@ -21,22 +23,35 @@ export interface NativeObject {
   dispose(): Promise<void>
 }
 
+/** Can objects be brought into this transfer syntax: Explicit VR Little Endian, or one that compresses without loss? */
+export function canTranscodeTo(transferSyntaxUid: string): boolean {
+  return transferSyntaxUid === explicitVrLittleEndian || losslessEncoders.has(transferSyntaxUid)
+}
+
 /**
- * Decodes a stored object for one who takes no other transfer syntax (PS3.18 8.7.3.5.2, PS3.5 10). A pixel thread does it, frame by frame.
+ * Brings a stored object into a transfer syntax for one who takes no other (PS3.18 8.7.3.5.2, PS3.5 10). A pixel thread does it, frame by frame.
+ * @param transferSyntaxUid one of those of {@link canTranscodeTo}
  * @param scratch folder for the file
- * @throws PixelProblem if it cannot be decoded
+ * @throws PixelProblem if it cannot be decoded, or has no pixels that can be compressed
  */
-export async function nativeObject(path: string, pixels: PixelPool, scratch: string): Promise<NativeObject> {
+export async function transcode(
+  path: string,
+  transferSyntaxUid: string,
+  pixels: PixelPool,
+  scratch: string,
+): Promise<TranscodedObject> {
   const output = join(scratch, `${randomUUID()}.dcm`)
   const dispose = () => rm(output, { force: true })
   try {
     const header = await headerOf(path)
-    if (header.pixelData) await pixels.file(path, output, { keepPhotometric: true })
+    const compress = transferSyntaxUid === explicitVrLittleEndian ? undefined : transferSyntaxUid
+    if (header.pixelData) await pixels.file(path, output, { keepPhotometric: true, ...(compress ? { compress } : {}) })
+    else if (compress) throw new PixelProblem('the object has no pixels to be compressed')
     else await rewriteWhole(path, header, output)
     const { dataSetOffset } = await headerOf(output)
     const file = await open(output, 'r')
     const { size } = await file.stat().finally(() => file.close())
-    return { path: output, byteLength: size, dataSetOffset, dispose }
+    return { path: output, transferSyntaxUid, byteLength: size, dataSetOffset, dispose }
   } catch (error) {
     await dispose()
     throw error
