@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { close, closeSync, constants, fsync, ftruncate, open, write } from 'node:fs'
+import { close, closeSync, constants, fsync, open, write } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,10 +7,9 @@ import { blockBytes, givePiece, pieceBytes, takePiece } from './alignedPieces.js
 
 // Descriptors, not FileHandles: a handle can only be closed by one more trip through the thread pool, and each trip costs a received
 // instance 0.1 to 0.2 ms.
-const [openDescriptor, writeAt, truncate, sync, closeDescriptor] = [
+const [openDescriptor, writeAt, sync, closeDescriptor] = [
   promisify(open),
   promisify(write),
-  promisify(ftruncate),
   promisify(fsync),
   promisify(close),
 ]
@@ -24,6 +23,8 @@ const mostWaiting = 2
  */
 export class IncomingFile {
   private readonly descriptor: Promise<number>
+  /** For what is less than a block, where `descriptor` takes whole blocks only. */
+  private readonly buffered: Promise<number>
   private piece: Buffer | undefined
   private filled = 0
   /** Of the pieces that are written or wait to be. */
@@ -44,7 +45,8 @@ export class IncomingFile {
   ) {
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
     this.descriptor = ready.then(() => openDescriptor(path, direct ? flags | constants.O_DIRECT : flags, 0o600))
-    this.written = this.descriptor.then(
+    this.buffered = direct ? this.descriptor.then(() => openDescriptor(path, constants.O_WRONLY)) : this.descriptor
+    this.written = this.buffered.then(
       () => {},
       error => {
         this.problem = error as Error
@@ -82,17 +84,10 @@ export class IncomingFile {
 
   /** All bytes are there, as somebody who opens the file reads them. @returns the descriptor @throws what the disk has refused */
   async complete(): Promise<number> {
-    const length = this.length + this.filled
-    if (this.piece) {
-      const padded = this.direct ? Math.ceil(this.filled / blockBytes) * blockBytes : this.filled
-      this.piece.fill(0, this.filled, padded)
-      this.writePiece(padded)
-    }
+    if (this.piece) this.writePiece(this.filled)
     await this.written
     if (this.problem) throw this.problem
-    const descriptor = await this.descriptor
-    if (this.length !== length) await truncate(descriptor, length)
-    return descriptor
+    return this.descriptor
   }
 
   /** Makes all bytes durable, and closes. @throws what the disk has refused */
@@ -100,11 +95,13 @@ export class IncomingFile {
     const descriptor = await this.complete()
     await sync(descriptor)
     this.isClosed = true
-    try {
-      closeSync(descriptor) // nothing is left to be written: it returns at once
-    } catch {
-      // The bytes are durable, and the descriptor is gone either way: closing it again might close another file's.
-    }
+    // Nothing is left to be written: they return at once.
+    for (const open of new Set([descriptor, await this.buffered]))
+      try {
+        closeSync(open)
+      } catch {
+        // The bytes are durable, and the descriptor is gone either way: closing it again might close another file's.
+      }
   }
 
   /** Closes it as it is, if it is open: a number may be that of another file by now. */
@@ -114,7 +111,9 @@ export class IncomingFile {
     if (this.piece) givePiece(this.piece)
     this.piece = undefined
     await this.written
-    await this.descriptor.then(closeDescriptor).catch(() => {})
+    const open = await Promise.allSettled([this.descriptor, this.buffered])
+    const descriptors = new Set(open.flatMap(one => (one.status === 'fulfilled' ? [one.value] : [])))
+    await Promise.all([...descriptors].map(one => closeDescriptor(one).catch(() => {})))
   }
 
   private writePiece(bytes: number): void {
@@ -124,16 +123,24 @@ export class IncomingFile {
     this.filled = 0
     this.length += bytes
     this.waiting++
+    const blocks = this.direct ? bytes - (bytes % blockBytes) : bytes
     this.written = this.written.then(async () => {
       try {
-        // A short write is carried on until the system says why it cannot.
-        for (let done = 0; done < bytes && !this.problem; )
-          done += (await writeAt(await this.descriptor, piece, done, bytes - done, position + done)).bytesWritten
+        await Promise.all([
+          this.writeAll(this.descriptor, piece.subarray(0, blocks), position),
+          this.writeAll(this.buffered, piece.subarray(blocks, bytes), position + blocks),
+        ])
       } catch (error) {
         this.problem = error as Error
       }
       this.waiting--
       givePiece(piece)
     })
+  }
+
+  /** A short write is carried on until the system says why it cannot. */
+  private async writeAll(open: Promise<number>, bytes: Buffer, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length && !this.problem; )
+      done += (await writeAt(await open, bytes, done, bytes.length - done, position + done)).bytesWritten
   }
 }

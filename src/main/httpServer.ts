@@ -55,7 +55,7 @@ export async function listenForHttp(settings: Settings, context: AdminContext, u
   const phase = { leaving: () => leaving, draining: () => draining }
   const reader = new WholeReader()
   undo.push(() => reader.close())
-  const app = application(settings, { ...context, reader }, phase, streams)
+  const app = application(settings, context, reader, phase, streams)
   const { server, scheme } = startServer(settings, app, context, undo)
   // A connection on which nothing moves in either direction is given up, also while an answer is being written.
   server.setTimeout(Math.max(30, settings.stow.idleSeconds * 2) * 1000)
@@ -85,7 +85,8 @@ export async function listenForHttp(settings: Settings, context: AdminContext, u
 
 function application(
   settings: Settings,
-  context: AdminContext & { reader: WholeReader },
+  context: AdminContext,
+  reader: WholeReader,
   { leaving, draining }: { leaving(): boolean; draining(): boolean },
   streams: Set<Response>,
 ): Express {
@@ -113,7 +114,7 @@ function application(
       identify(guard),
       requireDicomwebAccess(guard, audit),
       // Parts of the context that change with the configuration are none that DICOMweb uses.
-      dicomwebRouter({ ...context, limits: settings.stow, draining }),
+      dicomwebRouter({ ...context, reader, limits: settings.stow, draining }),
     )
   app.get(
     '/metrics',

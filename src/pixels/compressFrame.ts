@@ -1,17 +1,14 @@
 import { codable } from './codecs/codableFrame.js'
-import { losslessEncoders } from './codecs/encoders.js'
-import { decodeFrame } from './decodeFrame.js'
-import type { FrameSource } from './frames.js'
+import { type CodeStream, losslessEncoders } from './codecs/encoders.js'
+import type { NormalizedFrame } from './decodeFrame.js'
+import type { ImageDescription } from './imageDescription.js'
 
-/** Decodes a frame and compresses it without loss. @throws PixelProblem */
+/** Compresses a decoded frame without loss. @throws PixelProblem if the transfer syntax is not written for such samples */
 export async function compressFrame(
-  source: FrameSource,
-  frame: number,
+  frame: NormalizedFrame,
   transferSyntaxUid: string,
-): Promise<Uint8Array> {
-  const decoded = await decodeFrame(source, frame, { keepPhotometric: true })
-  const { bytes } = await losslessEncoders.get(transferSyntaxUid)!(
-    codable(decoded, transferSyntaxUid, source.image.bitsAllocated === 1),
-  )
-  return bytes
+  image: ImageDescription,
+): Promise<CodeStream> {
+  const encode = losslessEncoders.get(transferSyntaxUid)!
+  return encode(codable(frame, transferSyntaxUid, image.bitsAllocated === 1))
 }

@@ -27,7 +27,10 @@ export default async function run(task: PixelTask): Promise<PixelAnswer> {
     if (task.kind === 'render')
       return await withFrames(task.path, source => renderFrame(source, task.frame, task.rendering))
     if (task.kind === 'compress')
-      return await withFrames(task.path, source => compressFrame(source, task.frame, task.transferSyntaxUid))
+      return await withFrames(task.path, async source => {
+        const frame = await decodeFrame(source, task.frame, { keepPhotometric: true })
+        return (await compressFrame(frame, task.transferSyntaxUid, source.image)).bytes
+      })
     return handOver(await withFrames(task.path, source => decodeFrame(source, task.frame, task.options)))
   } catch (error) {
     if (error instanceof PixelProblem) return { problem: error.message }

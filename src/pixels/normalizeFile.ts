@@ -20,8 +20,8 @@ import {
   deidentifier,
   pseudonymousUid,
 } from '../privacy/deidentify.js'
-import { codable } from './codecs/codableFrame.js'
-import { type CodeStream, losslessEncoders } from './codecs/encoders.js'
+import type { CodeStream } from './codecs/encoders.js'
+import { compressFrame } from './compressFrame.js'
 import { decodeFrame, type NormalizedFrame } from './decodeFrame.js'
 import { embeddedOverlays, overlayAttributes, packBits } from './embeddedOverlays.js'
 import { type FrameSource, maxInflated, openFrames } from './frames.js'
@@ -34,7 +34,7 @@ import { readExactly } from './readExactly.js'
 export interface NormalizeOptions {
   /** Decode only: photometric interpretation, windows and UIDs stay. */
   keepPhotometric?: boolean
-  /** Compressed without loss in this transfer syntax of {@link losslessEncoders}; with `keepPhotometric` only. */
+  /** Compressed without loss in this transfer syntax, one of `losslessEncoders`; with `keepPhotometric` only. */
   compress?: string
   /** Text becomes UTF-8. */
   utf8?: boolean
@@ -114,7 +114,7 @@ class Normalization {
       this.changes.add('de-identified')
     }
     const { compress } = this.options
-    const stream = compress === undefined ? undefined : await this.compressed(first, compress)
+    const stream = compress === undefined ? undefined : await compressFrame(first, compress, image)
     if (stream?.photometric) replacements.set('00280004', text('CS', stream.photometric))
     const { before, after } = await this.rewrite(replacements)
     const transferSyntaxUid = compress ?? explicitVrLittleEndian
@@ -125,7 +125,7 @@ class Normalization {
       implementationClassUid,
     })
     await file.writev([meta, before])
-    if (stream) await this.writeStreams(file, first, stream)
+    if (compress && stream) await this.writeStreams(file, first, compress, stream)
     else await this.writeNative(file, first)
     await file.writev([after])
     return {
@@ -149,24 +149,26 @@ class Normalization {
   }
 
   /** Encapsulated Pixel Data: a fragment a frame, its offset table empty (PS3.5 A.4). */
-  private async writeStreams(file: FileHandle, first: NormalizedFrame, firstStream: CodeStream): Promise<void> {
+  private async writeStreams(
+    file: FileHandle,
+    first: NormalizedFrame,
+    transferSyntaxUid: string,
+    firstStream: CodeStream,
+  ): Promise<void> {
     const { header, image } = this.source
     await file.writev([elementHeader(header.pixelData!.tag, 'OB', undefinedLength), itemHeader(0)])
     for (let frame = 0; frame < image.frames; frame++) {
       const { bytes, photometric } =
         frame === 0
           ? firstStream
-          : await this.compressed(this.alike(frame, first, await this.decode(frame)), this.options.compress!)
+          : await compressFrame(this.alike(frame, first, await this.decode(frame)), transferSyntaxUid, image)
       if (photometric !== firstStream.photometric)
         throw new PixelProblem(`frame ${frame + 1} is encoded otherwise than the first one`)
-      await file.writev([itemHeader(bytes.length + (bytes.length % 2)), bytes, Buffer.alloc(bytes.length % 2)])
+      await file.writev([itemHeader(bytes.length + (bytes.length % 2))])
+      await writeAll(file, bytes)
+      if (bytes.length % 2 === 1) await file.writev([Buffer.alloc(1)])
     }
     await file.writev([sequenceDelimitation])
-  }
-
-  private async compressed(frame: NormalizedFrame, transferSyntaxUid: string): Promise<CodeStream> {
-    const encoder = losslessEncoders.get(transferSyntaxUid)!
-    return encoder(codable(frame, transferSyntaxUid, this.source.image.bitsAllocated === 1))
   }
 
   private get rewriteOptions(): RewriteOptions {
