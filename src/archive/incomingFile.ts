@@ -60,7 +60,7 @@ export class IncomingFile {
     const path = join(folder, `.direct-${randomUUID()}`)
     try {
       const file = new IncomingFile(path, true)
-      file.write(Buffer.alloc(1))
+      file.write(Buffer.alloc(blockBytes + 1))
       await file.finish()
       return true
     } catch {
@@ -125,22 +125,23 @@ export class IncomingFile {
     this.waiting++
     const blocks = this.direct ? bytes - (bytes % blockBytes) : bytes
     this.written = this.written.then(async () => {
-      try {
-        await Promise.all([
-          this.writeAll(this.descriptor, piece.subarray(0, blocks), position),
-          this.writeAll(this.buffered, piece.subarray(blocks, bytes), position + blocks),
-        ])
-      } catch (error) {
-        this.problem = error as Error
-      }
+      // Both are over before anything is closed: a number that is closed may be that of another file in the next moment.
+      await Promise.all([
+        this.writeAll(this.descriptor, piece.subarray(0, blocks), position),
+        this.writeAll(this.buffered, piece.subarray(blocks, bytes), position + blocks),
+      ])
       this.waiting--
       givePiece(piece)
     })
   }
 
-  /** A short write is carried on until the system says why it cannot. */
+  /** A short write is carried on until the system says why it cannot; that is the problem then. */
   private async writeAll(open: Promise<number>, bytes: Buffer, position: number): Promise<void> {
-    for (let done = 0; done < bytes.length && !this.problem; )
-      done += (await writeAt(await open, bytes, done, bytes.length - done, position + done)).bytesWritten
+    try {
+      for (let done = 0; done < bytes.length && !this.problem; )
+        done += (await writeAt(await open, bytes, done, bytes.length - done, position + done)).bytesWritten
+    } catch (error) {
+      this.problem ??= error as Error
+    }
   }
 }
