@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,6 +35,74 @@ test('the demonstration has variables that are known, and endpoints that are val
   for (const service of Object.values<{ volumes?: string[] }>(demo.services))
     for (const volume of service.volumes ?? [])
       if (volume.startsWith('.')) expect(existsSync(join('deploy', volume.split(':')[0]!))).toBe(true)
+})
+
+/** Instructions with their lines joined, without comments. */
+function instructionsOf(dockerfile: string): [name: string, rest: string][] {
+  const lines = dockerfile
+    .replace(/^#.*\n/gm, '')
+    .replace(/\\\n\s*/g, '')
+    .split('\n')
+  return lines.filter(Boolean).map(line => {
+    const [, name, rest] = /^([A-Z]+) (.*)$/.exec(line) ?? []
+    expect([line, name]).toEqual([line, expect.any(String)])
+    return [name!, rest!]
+  })
+}
+
+/** Rules of hadolint, whose binaries cannot be had from npm or Debian. */
+test('the Dockerfile keeps the rules of hadolint that there are occasions for', () => {
+  const instructions = instructionsOf(readFileSync('deploy/Dockerfile', 'utf8'))
+  const all = (name: string) => instructions.filter(([own]) => own === name).map(([, rest]) => rest)
+  for (const image of all('FROM')) expect(image).toMatch(/^[\w./-]+:(?!latest\b)[\w.-]+( AS \w+)?$/) // DL3006, DL3007
+  for (const folder of all('WORKDIR')) expect(folder).toMatch(/^\//) // DL3000
+  expect(all('USER').at(-1)).toBe('node') // DL3002
+  expect(all('ADD')).toEqual([]) // DL3020
+  for (const command of all('RUN')) expect(command).not.toMatch(/\b(sudo|cd|apt|apt-get|curl|wget|npm install)\b/) // DL3003, DL3004, DL3008, DL3016, DL3027, DL4001
+  for (const name of ['CMD', 'HEALTHCHECK']) expect([name, all(name).length]).toEqual([name, 1]) // DL4003, DL3012
+  expect(JSON.parse(all('CMD')[0]!)).toEqual(['node', 'dist/cli/index.js', 'serve']) // DL3025
+  expect(JSON.parse(/CMD (\[.*\])$/.exec(all('HEALTHCHECK')[0]!)![1]!)[0]).toBe('node')
+  for (const port of all('EXPOSE').join(' ').split(' ')) expect(Number(port)).toBeLessThan(65_536) // DL3011
+  const stages = all('FROM').map(image => / AS (\w+)$/.exec(image)?.[1])
+  for (const source of all('COPY').flatMap(copy => /--from=(\w+)/.exec(copy)?.[1] ?? []))
+    expect(stages).toContain(source) // DL3022
+  expect(all('MAINTAINER')).toEqual([]) // DL4000
+  const [last] = instructions
+    .map(([name], i) => [name, i] as const)
+    .filter(([name]) => name === 'USER')
+    .slice(-1)
+  expect(instructions.slice(last![1]).filter(([name]) => name === 'RUN')).toEqual([]) // nothing is built as the user that runs
+})
+
+test('what the Dockerfile copies is in the context that its .dockerignore leaves', () => {
+  const kept = readFileSync('deploy/Dockerfile.dockerignore', 'utf8')
+    .match(/^!.*$/gm)!
+    .map(line => line.slice(1))
+  const copied = instructionsOf(readFileSync('deploy/Dockerfile', 'utf8'))
+    .filter(([name, rest]) => name === 'COPY' && !rest.startsWith('--from'))
+    .flatMap(([, rest]) => rest.split(' ').slice(0, -1))
+  expect(kept.toSorted()).toEqual(copied.toSorted())
+})
+
+testWhere(hasProgram('docker-compose'), 'docker-compose is not installed')('docker-compose takes its files', () => {
+  // It is older than `content` of a configuration.
+  const demo = readFileSync('deploy/compose.demo.yaml', 'utf8')
+  const older = demo.replace(/content: \|\n( {6}.*\n)+/, 'file: endpoints.example.yaml\n')
+  expect(older).not.toBe(demo)
+  for (const [name, text] of [
+    ['compose.yaml', readFileSync('deploy/compose.yaml', 'utf8')],
+    ['compose.cluster.yaml', readFileSync('deploy/compose.cluster.yaml', 'utf8')],
+    ['compose.demo.yaml', older],
+  ] as const) {
+    const variables = [...text.matchAll(/\$\{(\w+)/g)].map(match => [match[1]!, 'a-value'])
+    const env = { ...process.env, ...Object.fromEntries(variables) }
+    const told = spawnSync('docker-compose', ['-f', '-', '--project-directory', 'deploy', 'config', '-q'], {
+      input: text,
+      env,
+      encoding: 'utf8',
+    })
+    expect([name, told.status, told.status === 0 || told.stderr]).toEqual([name, 0, true])
+  }
 })
 
 testWhere(hasProgram('systemd-analyze'), 'systemd-analyze is absent')(
