@@ -58,14 +58,15 @@ export class IncomingFile {
   static async canBeDirect(folder: string): Promise<boolean> {
     if (!constants.O_DIRECT) return false
     const path = join(folder, `.direct-${randomUUID()}`)
+    const file = new IncomingFile(path, true)
     try {
-      const file = new IncomingFile(path, true)
       file.write(Buffer.alloc(blockBytes + 1))
       await file.finish()
       return true
     } catch {
       return false
     } finally {
+      await file.close()
       await rm(path, { force: true }).catch(() => {})
     }
   }
