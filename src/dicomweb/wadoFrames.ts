@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Request, Response } from 'express'
 import { findInstances, type StoredInstance } from '../archive/index.js'
 import { explicitVrLittleEndian, findTransferSyntax } from '../dicom/transferSyntaxes.js'
+import { losslessEncoders } from '../pixels/codecs/encoders.js'
 import { type FrameSource, openFrames } from '../pixels/frames.js'
 import { PixelProblem } from '../pixels/imageDescription.js'
 import { type MediaType, parseAccept } from './mediaType.js'
@@ -21,13 +22,9 @@ const streamTypes: readonly [RegExp, string][] = [
   [/\.1\.2\.5$/, 'image/dicom-rle'],
 ]
 
-/** Transfer syntaxes that frames are compressed in without loss, by the media types that ask for them. */
-const compressed: Readonly<Record<string, string>> = {
-  'image/jls': '1.2.840.10008.1.2.4.80',
-  'image/jp2': '1.2.840.10008.1.2.4.90',
-  'image/jphc': '1.2.840.10008.1.2.4.201',
-  'image/dicom-rle': '1.2.840.10008.1.2.5',
-}
+const mediaTypeOf = (transferSyntaxUid: string) => streamTypes.find(([pattern]) => pattern.test(transferSyntaxUid))?.[1]
+/** What frames are compressed in without loss, by the media types that ask for it. */
+const compressed = new Map([...losslessEncoders.keys()].map(uid => [mediaTypeOf(uid)!, uid]))
 
 /** How frames go out: each in a part, or a single one alone. */
 interface Form {
@@ -80,7 +77,7 @@ async function sendFrames(
     }
     const form = chooseForm(parseAccept(req.headers.accept), instance, numbers.length)
     if (!form) {
-      const detail = `frames are available as ${octets}, as ${Object.keys(compressed).join(', ')} without loss, or as they are stored with transfer-syntax=*`
+      const detail = `frames are available as ${octets}, as ${[...compressed.keys()].join(', ')} without loss, or as they are stored with transfer-syntax=*`
       return sendProblem(res, { status: 406, title: 'Not Acceptable', detail })
     }
     const frames = framesOf(numbers, source, instance, form, options)
@@ -102,7 +99,7 @@ function refuse(res: Response, error: unknown): void {
 function chooseForm(accepted: readonly MediaType[], instance: StoredInstance, count: number): Form | undefined {
   const uid = instance.transferSyntaxUid
   const syntax = findTransferSyntax(uid)
-  const streamType = syntax?.encapsulated ? streamTypes.find(([pattern]) => pattern.test(uid))?.[1] : octets
+  const streamType = syntax?.encapsulated ? mediaTypeOf(uid) : octets
   const stored = {
     as: 'stored' as const,
     mediaType: streamType ?? octets,
@@ -119,8 +116,9 @@ function chooseForm(accepted: readonly MediaType[], instance: StoredInstance, co
       if (wantedSyntax === undefined || wantedSyntax === explicitVrLittleEndian) return { ...decoded, multipart }
     } else if (wanted === streamType && (wantedSyntax === undefined || wantedSyntax === '*' || wantedSyntax === uid))
       return { ...stored, multipart }
-    else if (compressed[wanted] && (wantedSyntax === undefined || wantedSyntax === compressed[wanted]))
-      return { as: 'compressed', mediaType: wanted, transferSyntaxUid: compressed[wanted], multipart }
+    const lossless = compressed.get(wanted)
+    if (lossless && (wantedSyntax === undefined || wantedSyntax === lossless))
+      return { as: 'compressed', mediaType: wanted, transferSyntaxUid: lossless, multipart }
   }
   return undefined
 }

@@ -86,6 +86,7 @@ test('frames come compressed without loss, where a media type asks for that', as
     expect(single.parts[0]!.bytes.equals(parts[0]!.bytes)).toBe(true)
   }
   expect((await get(`${url}/frames/1`, 'image/jls; transfer-syntax=1.2.840.10008.1.2.4.81')).status).toBe(406)
+  expect((await get(`${url}/frames/1`, 'multipart/related; type="constructor"')).status).toBe(406)
 })
 
 async function decodedStream(stream: Buffer, uid: string, options: { rows: number; columns: number; bits: number }) {

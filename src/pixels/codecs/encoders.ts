@@ -1,5 +1,18 @@
-import type { CodableFrame } from './codableFrame.js'
+import { readCod } from './jpeg2000.js'
 import { wasmEncoder } from './wasmModule.js'
+
+/** Samples that can be compressed without loss. */
+export interface CodableFrame {
+  rows: number
+  columns: number
+  samplesPerPixel: 1 | 3
+  bitsAllocated: 8 | 16
+  /** Bits that hold all of the samples, at most those allocated. */
+  precision: number
+  signed: boolean
+  /** Little endian, colour by pixel. */
+  bytes: Uint8Array
+}
 
 /** A code stream without loss, and what its components are. */
 export interface CodeStream {
@@ -79,12 +92,9 @@ const wavelets =
     encoder.setDecompositions(Math.max(0, Math.min(5, Math.floor(Math.log2(Math.min(rows, columns))))))
   }
 
-/** The marker segment COD says whether there is a multiple component transformation (ISO 15444-1 A.6.1). */
 function withColour(bytes: Uint8Array): CodeStream {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  for (let at = 2; at + 4 <= view.length; at += 2 + view.readUInt16BE(at + 2))
-    if (view.readUInt16BE(at) === 0xff52) return view[at + 8] === 1 ? { bytes, photometric: 'YBR_RCT' } : { bytes }
-  return { bytes }
+  const coding = readCod(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  return coding?.componentTransform ? { bytes, photometric: 'YBR_RCT' } : { bytes }
 }
 
 /** PS3.5 annex G: a header of 64 bytes, then a PackBits segment for each byte of a sample, most significant first; rows are packed apart. */

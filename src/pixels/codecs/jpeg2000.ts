@@ -129,7 +129,7 @@ interface Coding {
 }
 
 /** SGcod and SPcod of the COD segment (A.6.1). */
-function readCod(codeStream: Buffer): Coding | undefined {
+export function readCod(codeStream: Buffer): Coding | undefined {
   for (let at = 2; at + 13 < codeStream.length && codeStream[at] === 0xff; ) {
     const marker = codeStream[at + 1]!
     if (marker === 0x52) return { componentTransform: codeStream[at + 8] !== 0, reversible: codeStream[at + 13] === 1 }
