@@ -1,4 +1,4 @@
-// Receiving by C-STORE: Radbridge beside dcmtk's storescp (which does not sync) and Orthanc, in turn within each round; 300 CT instances by storescu over 1 and 4 associations.
+// Receiving by C-STORE: Radbridge beside dcmtk's storescp (which does not sync) and Orthanc (which syncs its files, not its index), in turn within each round; 300 CT instances by storescu over 1 and 4 associations.
 // Two rounds before those that count warm all of them up.
 // node bench/services.mjs [ROUNDS] — after `npm run build`. Peers: Debian packages dcmtk, orthanc.
 import { spawn } from 'node:child_process'
