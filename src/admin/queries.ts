@@ -37,6 +37,17 @@ export const deliveriesSchema = z.array(deliverySchema)
 
 const progress = z.object({ done: whole, of: whole, findings: whole }).nullable()
 
+/** Patient and examination: only for those who may see them. */
+const patient = z
+  .object({
+    name: maybe,
+    id: maybe,
+    accessionNumber: maybe,
+    studyDate: maybe,
+    description: maybe,
+  })
+  .optional()
+
 /** A study with all that happened to it. */
 export const studyDetailSchema = z.object({
   studyInstanceUid: uid,
@@ -73,19 +84,12 @@ export const studyDetailSchema = z.object({
     z.object({ revision: whole, sopClassUid: uid, seriesInstanceUid: uid, sopInstanceUid: uid, bytes: whole }),
   ),
   deliveries: deliveriesSchema,
+  patient,
 })
 export type StudyDetail = z.infer<typeof studyDetailSchema>
 
-/** Patient and examination: only for those who may see them. */
-const patient = z
-  .object({
-    name: maybe,
-    id: maybe,
-    accessionNumber: maybe,
-    studyDate: maybe,
-    description: maybe,
-  })
-  .optional()
+const patientColumns = `jsonb_build_object('name', patient_name, 'id', patient_id, 'accessionNumber', accession_number,
+  'studyDate', study_date, 'description', study_description)`
 
 export const studySummarySchema = z.object({
   studyInstanceUid: uid,
@@ -121,8 +125,7 @@ export async function listStudies(
     `select s.study_instance_uid "studyInstanceUid", s.revision, v.state, v.reason, s.received_at "receivedAt", v.changed_at "changedAt",
             coalesce((select jsonb_agg(distinct modality) from series e where e.study_instance_uid = s.study_instance_uid), '[]') modalities,
             (select count(*) from instance i where i.study_instance_uid = s.study_instance_uid and origin = 'received') instances,
-            case when $7 then jsonb_build_object('name', patient_name, 'id', patient_id, 'accessionNumber', accession_number,
-                                                 'studyDate', study_date, 'description', study_description) end patient
+            case when $7 then ${patientColumns} end patient
        from study s join study_revision v using (study_instance_uid, revision)
       where ($1::text is null or v.state = $1)
         and ($2::text is null or exists (select from series e where e.study_instance_uid = s.study_instance_uid and e.modality = $2))
@@ -144,10 +147,11 @@ export async function listStudies(
   return rows.map(({ patient, ...row }) => (patient ? { ...row, patient } : row) as StudySummary)
 }
 
-export async function findStudy(db: Queryable, uid: string): Promise<StudyDetail | undefined> {
+/** @param withPatient who asks may see patient data */
+export async function findStudy(db: Queryable, uid: string, withPatient = false): Promise<StudyDetail | undefined> {
   const { rows } = await db.query<StudyDetail>(
     `select s.study_instance_uid "studyInstanceUid", s.revision, v.state, v.reason, v.evidence, s.received_at "receivedAt",
-            s.last_instance_at "lastInstanceAt",
+            s.last_instance_at "lastInstanceAt", ${withPatient ? `${patientColumns} patient,` : ''}
             (select count(*) from instance i where i.study_instance_uid = s.study_instance_uid and origin = 'received') instances
        from study s join study_revision v using (study_instance_uid, revision) where s.study_instance_uid = $1`,
     [uid],

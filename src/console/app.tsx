@@ -108,7 +108,8 @@ function Shell({ language, setLanguage }: { language: Language; setLanguage(lang
   const here = path[0] ?? ''
   useEffect(() => {
     const page = pages.find(([name]) => name === here)
-    document.title = page ? `${t(page[1])} – Radbridge` : 'Radbridge'
+    const title = page?.[1] ?? (here === 'wizard' ? 'wizard' : here === 'account' ? 'ownAccount' : undefined)
+    document.title = title ? `${t(title)} – Radbridge` : 'Radbridge'
   }, [here, t])
   return (
     <div className="shell">

@@ -38,7 +38,8 @@ const kinds: Record<string, 'good' | 'bad' | 'warn' | 'info'> = {
 }
 
 export function Badge({ of, kind }: { of: string; kind?: 'good' | 'bad' | 'warn' | 'info' }): ReactNode {
-  return <span className={`badge ${kind ?? kinds[of] ?? ''}`}>{of}</span>
+  const { named } = useWords()
+  return <span className={`badge ${kind ?? kinds[of] ?? ''}`}>{named(of)}</span>
 }
 
 export function Uid({ of }: { of: string }): ReactNode {

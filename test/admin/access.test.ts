@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Secret, TOTP } from 'otpauth'
 import { type Role, roles } from '../../src/admin/access/permissions.js'
 import { freshUids, instance, multipart, multipartType } from '../fixtures/part10.js'
-import { type Answer, http, startTestService, type TestService } from '../fixtures/service.js'
+import { type Answer, http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 const password = 'correct horse battery'
 const json = { 'Content-Type': 'application/json' }
@@ -106,6 +106,28 @@ test('reading images needs images:read, writing them instances:write', async () 
   const { cookie, csrf } = sessions.get('radiologist')!
   const headers = { Cookie: cookie, 'X-CSRF-Token': csrf, 'Content-Type': multipartType }
   expect((await http('POST', `${service.url}/dicom-web/studies`, headers, body)).status).toBe(403)
+})
+
+test('patient data of a study is for those with images:read who ask for it, and that they asked is kept', async () => {
+  const { json: made } = await as('administrator', 'POST', '/api/tokens', { name: 'pacs', scopes: ['instances:write'] })
+  const uids = freshUids()
+  const headers = { 'Content-Type': multipartType, Authorization: `Bearer ${made.token}` }
+  const body = multipart([instance(uids)])
+  expect((await http('POST', `${service.url}/dicom-web/studies`, headers, body)).status).toBe(200)
+  const patientSeenBy = async (role: string, query: string) =>
+    (await as(role, 'GET', `/api/studies/${uids.study}${query}`)).json.patient
+  for (const role of ['radiologist', 'administrator'])
+    expect(await patientSeenBy(role, '?patient=true')).toMatchObject({
+      name: expect.any(String),
+      id: expect.any(String),
+    })
+  expect(await patientSeenBy('radiologist', '')).toBeUndefined()
+  for (const role of ['viewer', 'operator']) expect(await patientSeenBy(role, '?patient=true')).toBeUndefined()
+  const accessed = await until('what was seen is in the trail', async () => {
+    const { json: trail } = await as('administrator', 'GET', '/api/audit?event=instances-accessed')
+    return trail.length >= 2 ? trail : undefined
+  })
+  expect(accessed.map((entry: { actor: string }) => entry.actor).sort()).toEqual(['administrator1', 'radiologist1'])
 })
 
 test('a page of somebody else cannot have a browser change anything', async () => {

@@ -136,6 +136,10 @@ testConsole(
     await button('Next').click()
     await page.getByText('The reference analyser is for testing').waitFor()
     await button('Skip').click()
+    await page.getByText('Which studies are analysed').waitFor()
+    expect(await page.getByLabel('reading-room').isChecked()).toBe(true)
+    await accessible('wizard: route')
+    await button('Next').click()
     await button('What changes?').click()
     await page.getByText('+ destinations').waitFor()
     await page.getByText('it can be written').waitFor() // it was really tested
@@ -159,6 +163,7 @@ testConsole(
     )
     await page.getByRole('link', { name: 'Open it' }).click()
     await page.getByRole('heading', { level: 1, name: 'Study' }).waitFor()
+    await page.getByText('Console, Test').waitFor() // who may see images sees whose they are
     await page.getByText('completed', { exact: true }).first().waitFor({ timeout: 60_000 })
   },
   180_000,
@@ -202,7 +207,7 @@ testConsole(
     await page.getByRole('tab', { name: 'Deliveries' }).click()
     await page.getByText('delivered', { exact: true }).first().waitFor()
     await page.getByRole('tab', { name: 'Route' }).click()
-    await page.getByText('chest-ct: everything asked for is there').waitFor()
+    await page.getByText('chest: everything asked for is there').waitFor()
   },
   180_000,
 )
@@ -242,20 +247,36 @@ testConsole('endpoints: what is added is tested, and what fails says what to do'
   await page.getByRole('button', { name: 'Test nowhere' }).click()
   await page.getByText('nothing listens on this port').waitFor()
   await page.getByText('Check the port').waitFor()
+  await page.getByRole('button', { name: 'Edit nowhere' }).click()
+  expect(await field('Address').inputValue()).toBe('http://127.0.0.1:9/dicom-web')
+  await field('Address').fill('http://127.0.0.1:9/another')
+  await page.getByText('More', { exact: true }).click()
+  await field('Class of reports').selectOption('comprehensive')
+  await accessible('endpoint, edited')
+  await button('Save').click()
+  await page.getByRole('cell', { name: 'http://127.0.0.1:9/another' }).waitFor()
+  const [row] = await service.query<{ document: { destinations: object[] } }>(
+    'select document from configuration order by version desc limit 1',
+  )
+  expect(row!.document.destinations).toContainEqual({
+    name: 'nowhere',
+    stow: { url: 'http://127.0.0.1:9/another' },
+    format: { report: 'comprehensive' },
+  })
   await accessible('endpoints')
   await screenshot('endpoints')
 })
 
 testConsole('routes: changed, tried on what is stored and on a file, put in order, applied', async () => {
   await go('routes', 'Routes')
-  await button('✎ chest-ct').click()
+  await button('✎ chest').click()
   await page.getByLabel('broken-archive').check()
   await button('Save').click()
   await page.getByText('The routes in the editor are tried').waitFor()
   await button('On the studies of the last 30 days').click()
-  await page.getByText('chest-ct: 1').waitFor()
+  await page.getByText('chest: 1').waitFor()
   await page.locator('input[type=file]').setInputFiles(join(scratch, 'study', '0.dcm'))
-  await page.getByText('chest-ct: everything asked for is there').waitFor()
+  await page.getByText('chest: everything asked for is there').waitFor()
   await button('Add a route').click()
   await field('Name').fill('mammography')
   await field('Modality').fill('MG')
@@ -269,7 +290,7 @@ testConsole('routes: changed, tried on what is stored and on a file, put in orde
   const [row] = await service.query<{ document: { routes: { name: string; deliverTo: string[] }[] } }>(
     'select document from configuration order by version desc limit 1',
   )
-  expect(row!.document.routes.map(({ name }) => name)).toEqual(['mammography', 'chest-ct'])
+  expect(row!.document.routes.map(({ name }) => name)).toEqual(['mammography', 'chest'])
   expect(row!.document.routes[1]!.deliverTo).toEqual(['reading-room', 'broken-archive'])
 })
 
@@ -305,8 +326,8 @@ testConsole(
     await page.getByText('did you mean deliverTo?').waitFor()
     await text.fill(
       `${before}providers:\n  - { name: next, kind: imaging-rest, baseUrl: 'http://127.0.0.1:9' }\n`.replace(
-        'primary: reference\n    results',
-        'primary: reference\n      canary: { provider: next, percent: 20 }\n    results',
+        /(name: chest[\s\S]*?primary: reference\n)/,
+        '$1      canary: { provider: next, percent: 20 }\n',
       ),
     )
     await button('What changes?').click()
@@ -321,15 +342,15 @@ testConsole(
 
 testConsole('a canary is raised, and rolled back by one button', async () => {
   await go('canaries', 'Canaries')
-  await page.getByRole('heading', { name: 'chest-ct: 20 % → next' }).waitFor()
+  await page.getByRole('heading', { name: 'chest: 20 % → next' }).waitFor()
   await page.getByLabel('Set the share to').fill('60')
-  await page.getByRole('region', { name: 'chest-ct' }).getByRole('button', { name: 'Apply' }).click()
-  await page.getByRole('heading', { name: 'chest-ct: 60 % → next' }).waitFor()
+  await page.getByRole('region', { name: 'chest' }).getByRole('button', { name: 'Apply' }).click()
+  await page.getByRole('heading', { name: 'chest: 60 % → next' }).waitFor()
   await accessible('canaries')
   await screenshot('canaries')
   await button('Roll back').click()
   await page.getByRole('alertdialog').getByRole('button', { name: 'Roll back' }).click()
-  await page.getByRole('heading', { name: 'chest-ct: 0 % → next' }).waitFor()
+  await page.getByRole('heading', { name: 'chest: 0 % → next' }).waitFor()
 })
 
 testConsole('the audit trail says who did what, and that it is whole', async () => {
@@ -340,12 +361,39 @@ testConsole('the audit trail says who did what, and that it is whole', async () 
   await page.getByText('none changed').waitFor()
   await accessible('audit')
   await screenshot('audit')
-  await go('notifications', 'Notifications')
-  await accessible('notifications')
   await go('', 'Dashboard')
   await page.getByText('reference').first().waitFor()
   await accessible('dashboard')
   await screenshot('dashboard')
+})
+
+testConsole('a rule of notifications is made, sends a test, is changed and removed', async () => {
+  await go('notifications', 'Notifications')
+  await page.getByText('No rule is configured').waitFor()
+  await button('Add a rule').click()
+  await field('Name').fill('on-call')
+  await page.getByLabel('urgent-finding').check()
+  await field('Urgent finding: scheme of its type').fill('SCT')
+  await field('Urgent finding: code of its type').fill('27925004')
+  await field('Webhook').fill(`http://127.0.0.1:${(archive.address() as AddressInfo).port}/pager`)
+  await accessible('notification form')
+  await button('Save').click()
+  await page.getByRole('button', { name: 'Send a test on-call' }).click()
+  await page.getByText('Sent: ').waitFor()
+  await page.getByRole('button', { name: 'Edit on-call' }).click()
+  await page.getByLabel('urgent-finding').uncheck()
+  await button('Save').click()
+  await page.getByRole('cell', { name: 'dead-letter' }).waitFor()
+  await until('the rule is changed', async () => {
+    const [row] = await service.query<{ rules: { on: string[]; urgent?: object[] }[] }>(
+      `select document -> 'notifications' rules from configuration order by version desc limit 1`,
+    )
+    return row!.rules[0]!.urgent === undefined && !row!.rules[0]!.on.includes('urgent-finding') ? true : undefined
+  })
+  await accessible('notifications')
+  await button('Remove').click()
+  await page.getByRole('alertdialog').getByRole('button', { name: 'Remove' }).click()
+  await page.getByText('No rule is configured').waitFor()
 })
 
 testConsole('a user without rights is refused, and does not see patients', async () => {
@@ -375,12 +423,15 @@ testConsole('a user without rights is refused, and does not see patients', async
   await page.locator('tbody a').first().click()
   await page.getByRole('tab', { name: 'Findings' }).click()
   await page.getByText('shown to those with the permission images:read').waitFor()
+  expect(await page.getByText('Console, Test').count()).toBe(0)
 })
 
 testConsole('in German', async () => {
   await field('Language').selectOption('de')
   await go('dead-letters', 'Unzustellbar')
   await page.getByText('Keine Zustellung wurde aufgegeben').waitFor()
+  await go('studies', 'Studien')
+  await page.getByRole('cell', { name: 'wird zugestellt' }).first().waitFor()
   expect(await page.locator('html').getAttribute('lang')).toBe('de')
 })
 

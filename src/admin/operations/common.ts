@@ -40,6 +40,12 @@ export const limit = z.coerce
   .max(1000, 'expected a whole number up to 1000')
   .default(100)
 
+/** Of a query: `true`, or nothing. */
+export const flag = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform(text => text === 'true')
+
 export const noSuchStudy = () => new ApiProblem(404, 'no study of this UID was received')
 
 export const count = z.number().int()

@@ -10,7 +10,7 @@ import { SettingsError } from '../../platform/settings.js'
 import { type EndpointTest, testEndpoint } from '../endpointTest.js'
 import { type Call, type Operation, operation, Reply, time } from '../operation.js'
 import { ApiProblem } from '../problem.js'
-import { type AdminContext, count, limit, noSuchStudy, routeExplanation } from './common.js'
+import { type AdminContext, count, flag, limit, noSuchStudy, routeExplanation } from './common.js'
 
 const tag = 'configuration'
 const versionSchema = z.object({
@@ -243,11 +243,6 @@ export function configurationOperations(context: AdminContext): Operation[] {
     }
   }
 }
-
-const flag = z
-  .enum(['true', 'false'])
-  .default('false')
-  .transform(text => text === 'true')
 
 /** @throws ApiProblem if it is none */
 function traitsOfFile(bytes: Buffer): StudyTraits {

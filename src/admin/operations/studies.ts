@@ -28,7 +28,7 @@ import {
   studySummarySchema,
 } from '../queries.js'
 import { giveVerdict, verdictSchema } from '../verdicts.js'
-import { type AdminContext, limit, noSuchStudy, routeExplanation, state, studyParams } from './common.js'
+import { type AdminContext, flag, limit, noSuchStudy, routeExplanation, state, studyParams } from './common.js'
 
 const notFound = { 404: 'no study of this UID was received' }
 const notNow = { ...notFound, 409: 'its state does not allow it' }
@@ -109,11 +109,16 @@ export function studyOperations(context: AdminContext): Operation[] {
       tag,
       summary: 'State, timeline, analyses, results and deliveries of a study',
       params: studyParams,
+      query: z.strictObject({
+        patient: flag.describe('with patient data in the answer, for those with images:read'),
+      }),
       answer: studyDetailSchema,
       problems: notFound,
-      async handle({ params }) {
-        const study = await findStudy(database, params.uid)
+      async handle({ params, query, caller, done }) {
+        const withPatient = query.patient && caller.permissions.has('images:read')
+        const study = await findStudy(database, params.uid, withPatient)
         if (!study) throw noSuchStudy()
+        if (withPatient) audit.tally(done({ event: 'instances-accessed', study: params.uid }))
         return study
       },
     }),

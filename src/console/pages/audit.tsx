@@ -2,7 +2,7 @@ import { type ReactNode, useState } from 'react'
 import { Button } from 'react-aria-components'
 import { call, useAction, useApi } from '../api'
 import { Badge, Choice, Notice, Show, Table, TextInput } from '../parts'
-import { useWords } from '../text'
+import { detailText, useWords } from '../text'
 
 interface Entry {
   id: number
@@ -69,8 +69,8 @@ export function AuditPage(): ReactNode {
               {list.map(({ id, at, event: what, outcome, actor: who, data }) => (
                 <tr key={id}>
                   <td>{id}</td>
-                  <td>{time(at)}</td>
-                  <td>{what}</td>
+                  <td className="time">{time(at)}</td>
+                  <td className="time">{what}</td>
                   <td>
                     <Badge of={outcome} />
                   </td>
@@ -80,9 +80,9 @@ export function AuditPage(): ReactNode {
                   <td className="small">
                     {data.study && <a href={`#/studies/${data.study}`}>{data.study}</a>}{' '}
                     {[
-                      data.instances && `${data.instances} instances`,
+                      data.instances && t('instancesCount', { count: data.instances }),
                       data.peer,
-                      data.detail && JSON.stringify(data.detail),
+                      data.detail && detailText(data.detail),
                     ]
                       .filter(Boolean)
                       .join(' · ')}

@@ -91,6 +91,7 @@ function Editor({ onChanged }: { onChanged(): void }): ReactNode {
             {...attributes}
             className="code"
             spellCheck={false}
+            placeholder={t('exampleDocument')}
             value={text}
             readOnly={!may('configuration:write')}
             onChange={event => {
@@ -167,7 +168,7 @@ function History({ onChanged }: { onChanged(): void }): ReactNode {
               {versions.map(({ version, createdAt, author, comment }) => (
                 <tr key={version}>
                   <td>{version}</td>
-                  <td>{time(createdAt)}</td>
+                  <td className="time">{time(createdAt)}</td>
                   <td>{author}</td>
                   <td>{comment}</td>
                   <td>

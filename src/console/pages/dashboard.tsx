@@ -139,7 +139,7 @@ function Tile({
   return (
     <div className="card">
       <div className="soft small">{href ? <a href={href}>{label}</a> : label}</div>
-      <div className={`figure ${bad ? 'bad' : ''}`}>{value}</div>
+      <div className={`figure ${bad ? 'bad' : ''} ${value.length > 14 ? 'long' : ''}`}>{value}</div>
       {hint && <div className="soft small">{hint}</div>}
     </div>
   )

@@ -85,7 +85,7 @@ export function DeadLettersPage(): ReactNode {
             <Table caption={t('failedStudies')} heads={[t('received'), t('study'), t('reason'), '']}>
               {list.map(({ studyInstanceUid, receivedAt, reason }) => (
                 <tr key={studyInstanceUid}>
-                  <td>{time(receivedAt)}</td>
+                  <td className="time">{time(receivedAt)}</td>
                   <td>
                     <a href={`#/studies/${studyInstanceUid}`}>
                       <Uid of={studyInstanceUid} />

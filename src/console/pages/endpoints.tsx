@@ -3,10 +3,12 @@ import { Button } from 'react-aria-components'
 import { call, useAction } from '../api'
 import { useApp } from '../app'
 import { applyDocument, type Configuration, type EndpointsDocument, useConfiguration } from '../endpoints'
+import { type Entry, type EntryKind, shapeOf } from '../entry'
+import { destinationKind, providerKind, sourceKind } from '../entryKinds'
 import { Ask, May, Notice, Show, Steps, Table, type TestSteps } from '../parts'
 import { useWords } from '../text'
 import type { Key } from '../text.en'
-import { DestinationForm, ProviderForm, SourceForm } from './endpointForms'
+import { EntryForm } from './entryForm'
 
 const lists = ['sources', 'providers', 'destinations'] as const
 type List = (typeof lists)[number]
@@ -27,12 +29,13 @@ export function EndpointsPage(): ReactNode {
           lists.map(list => <Entries key={list} list={list} configuration={data} reload={configuration.reload} />)
         }
       </Show>
+      <p className="soft small">{t('otherKinds')}</p>
     </>
   )
 }
 
 const hints: Partial<Record<List, Key>> = { sources: 'noSources', providers: 'defaultProvider' }
-const addForms = { sources: SourceForm, providers: ProviderForm, destinations: DestinationForm }
+const kinds: Record<List, EntryKind> = { sources: sourceKind, providers: providerKind, destinations: destinationKind }
 
 function Entries({
   list,
@@ -53,7 +56,7 @@ function Entries({
       setAdds(false)
       reload()
     })
-  const AddForm = addForms[list]
+  const kind = kinds[list]
   const { session } = useApp()
   const hint = list === 'sources' && session.signIn.needed ? 'noSourcesSignedIn' : hints[list]
   return (
@@ -68,11 +71,12 @@ function Entries({
       </div>
       {problem && <Notice kind="bad">{problem}</Notice>}
       {adds && (
-        <AddForm
+        <EntryForm
+          kind={kind}
           busy={busy}
           label={t('save')}
           onDone={entry =>
-            apply({ ...configuration.document, [list]: [...entries, entry] }, `${list}: + ${String(entry.name)}`)
+            apply({ ...configuration.document, [list]: [...entries, entry] }, `${list}: + ${entry.name}`)
           }
         />
       )}
@@ -81,10 +85,17 @@ function Entries({
       ) : (
         <Table caption={t(list)} heads={[t('name'), t('kind'), t('address'), '']}>
           {entries.map(entry => (
-            <Entry
-              key={entry.name}
+            <Row
+              key={JSON.stringify(entry)}
+              kind={kind}
               entry={entry}
               isTested={list !== 'sources'}
+              onChange={changed =>
+                apply(
+                  { ...configuration.document, [list]: entries.map(one => (one === entry ? changed : one)) },
+                  `${list}: ~ ${entry.name}`,
+                )
+              }
               onRemove={() =>
                 apply(
                   { ...configuration.document, [list]: entries.filter(one => one.name !== entry.name) },
@@ -99,18 +110,24 @@ function Entries({
   )
 }
 
-function Entry({
+function Row({
+  kind,
   entry,
   isTested,
+  onChange,
   onRemove,
 }: {
-  entry: { name: string } & Record<string, unknown>
+  kind: EntryKind
+  entry: Entry
   isTested: boolean
+  onChange(entry: Entry): void
   onRemove(): void
 }): ReactNode {
   const { t } = useWords()
   const { busy, problem, run } = useAction()
   const [result, setResult] = useState<TestSteps | undefined>()
+  const [edits, setEdits] = useState(false)
+  const known = shapeOf(kind, entry)
   return (
     <>
       <tr>
@@ -133,11 +150,29 @@ function Entry({
               </May>
             )}
             <May permission="configuration:write">
-              <Ask label={t('remove')} title={`${t('remove')}: ${entry.name}`} hint="" onConfirm={onRemove} />
+              {known && (
+                <Button onPress={() => setEdits(!edits)} aria-expanded={edits}>
+                  {t(edits ? 'cancel' : 'edit')}
+                  <span className="hidden"> {entry.name}</span>
+                </Button>
+              )}
+              <Ask
+                label={t('remove')}
+                title={`${t('remove')}: ${entry.name}`}
+                hint={t('removeHint', { name: entry.name })}
+                onConfirm={onRemove}
+              />
             </May>
           </div>
         </td>
       </tr>
+      {edits && (
+        <tr className="still">
+          <td colSpan={4}>
+            <EntryForm kind={kind} entry={entry} label={t('save')} onDone={onChange} />
+          </td>
+        </tr>
+      )}
       {(result || problem) && (
         <tr>
           <td colSpan={4}>

@@ -2,7 +2,7 @@ import { type ReactNode, useMemo, useState } from 'react'
 import { Button } from 'react-aria-components'
 import { call, useAction, useApi } from '../api'
 import { Badge, Choice, May, Notice, Show } from '../parts'
-import { useWords } from '../text'
+import { unitName, useWords } from '../text'
 
 interface Series {
   seriesInstanceUid: string
@@ -259,7 +259,7 @@ function FindingsList({
           <ul className="small">
             {finding.measurements.map(({ quantity, value, unit }) => (
               <li key={quantity.meaning}>
-                {quantity.meaning}: {number(value, 1)} {unit.value}
+                {quantity.meaning}: {number(value, 1)} {unitName(unit.value)}
               </li>
             ))}
             {finding.evaluations.map(({ name: evaluation, value }) => (

@@ -9,8 +9,11 @@ import {
   type RouteEntry,
   useConfiguration,
 } from '../endpoints'
-import { Ask, Choice, Form, May, Notice, Show, Table, TextInput, Uid, useFields } from '../parts'
+import type { Entry } from '../entry'
+import { routeKind } from '../entryKinds'
+import { Ask, Form, May, Notice, Show, Table, TextInput, Uid } from '../parts'
 import { useWords } from '../text'
+import { EntryForm } from './entryForm'
 import { type Explained, Explanation } from './studyTabs'
 
 export function RoutesPage(): ReactNode {
@@ -73,6 +76,7 @@ function Editor({ configuration, reload }: { configuration: Configuration; reloa
               <td>
                 {route.analysis.primary}
                 {route.analysis.canary && ` + ${route.analysis.canary.provider}`}
+                {route.analysis.shadow?.map(shadow => ` (${shadow})`)}
               </td>
               <td>{route.deliverTo?.join(', ') || t('none')}</td>
               <td>
@@ -98,7 +102,7 @@ function Editor({ configuration, reload }: { configuration: Configuration; reloa
                     <Ask
                       label={t('remove')}
                       title={`${t('remove')}: ${route.name}`}
-                      hint=""
+                      hint={t('removeHint', { name: route.name })}
                       onConfirm={() => setRoutes(routes.filter(one => one !== route))}
                     />
                   </div>
@@ -118,12 +122,16 @@ function Editor({ configuration, reload }: { configuration: Configuration; reloa
         </May>
         {problem && <Notice kind="bad">{problem}</Notice>}
         {edited !== undefined && (
-          <RouteForm
-            key={edited}
-            route={routes[edited] ?? { name: '', analysis: { primary: 'reference' } }}
-            document={document}
-            onDone={entry => put(edited, entry)}
-          />
+          <>
+            <h3>{routes[edited]?.name ?? t('addRoute')}</h3>
+            <EntryForm
+              key={edited}
+              kind={routeKind(document)}
+              entry={routes[edited] as Entry | undefined}
+              label={t('save')}
+              onDone={entry => put(edited, entry as unknown as RouteEntry)}
+            />
+          </>
         )}
       </section>
       <Trial document={next} changed={changed} />
@@ -138,86 +146,6 @@ function wordsOf(match: RouteEntry['match']): string {
         `${name}: ${Array.isArray(value) && typeof value[0] === 'string' ? value.join(', ') : JSON.stringify(value)}`,
     )
     .join(' · ')
-}
-
-const listOf = (text: string) =>
-  text
-    .split(',')
-    .map(part => part.trim())
-    .filter(Boolean)
-
-function RouteForm({
-  route,
-  document,
-  onDone,
-}: {
-  route: RouteEntry
-  document: EndpointsDocument
-  onDone(route: RouteEntry): void
-}): ReactNode {
-  const { t } = useWords()
-  const [fields, set] = useFields({
-    name: route.name,
-    modality: route.match?.modality?.join(', ') ?? '',
-    bodyPart: route.match?.bodyPart?.join(', ') ?? '',
-    priority: route.priority ?? 'routine',
-    primary: route.analysis.primary,
-  })
-  const [deliverTo, setDeliverTo] = useState(route.deliverTo ?? [])
-  const providers = ['reference', ...(document.providers ?? []).map(({ name }) => name)]
-  const submit = () => {
-    const { modality: _m, bodyPart: _b, ...otherMatch } = route.match ?? {}
-    const [modality, bodyPart] = [listOf(fields.modality), listOf(fields.bodyPart)]
-    onDone({
-      ...route,
-      name: fields.name,
-      match: {
-        ...otherMatch,
-        ...(modality.length > 0 ? { modality } : {}),
-        ...(bodyPart.length > 0 ? { bodyPart: bodyPart.map(part => part.toUpperCase()) } : {}),
-      },
-      priority: fields.priority,
-      analysis: { ...route.analysis, primary: fields.primary },
-      deliverTo,
-    })
-  }
-  return (
-    <Form onSubmit={submit}>
-      <h3>{route.name || t('addRoute')}</h3>
-      <TextInput label={t('name')} value={fields.name} onChange={set('name')} required />
-      <TextInput label={t('modality')} hint={t('commaSeparated')} value={fields.modality} onChange={set('modality')} />
-      <TextInput label={t('bodyPart')} hint={t('commaSeparated')} value={fields.bodyPart} onChange={set('bodyPart')} />
-      <Choice
-        label={t('priority')}
-        value={fields.priority}
-        onChange={set('priority')}
-        options={['stat', 'routine', 'off-peak'].map(name => [name, name] as const)}
-      />
-      <Choice
-        label={t('analysedBy')}
-        value={fields.primary}
-        onChange={set('primary')}
-        options={providers.map(name => [name, name] as const)}
-      />
-      <fieldset>
-        <legend>{t('deliveredTo')}</legend>
-        {(document.destinations ?? []).map(({ name }) => (
-          <label key={name}>
-            <input
-              type="checkbox"
-              checked={deliverTo.includes(name)}
-              onChange={event =>
-                setDeliverTo(event.target.checked ? [...deliverTo, name] : deliverTo.filter(one => one !== name))
-              }
-            />{' '}
-            {name}
-          </label>
-        ))}
-        {(document.destinations ?? []).length === 0 && <span className="soft">{t('none')}</span>}
-      </fieldset>
-      <button type="submit">{t('save')}</button>
-    </Form>
-  )
 }
 
 interface Tried {

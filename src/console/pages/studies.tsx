@@ -3,7 +3,15 @@ import { Button } from 'react-aria-components'
 import { useApi, useEvents } from '../api'
 import { useApp } from '../app'
 import { Badge, Choice, Form, Show, Table, TextInput, Uid } from '../parts'
-import { useWords } from '../text'
+import { personName, useWords } from '../text'
+
+export interface PatientOfStudy {
+  name: string | null
+  id: string | null
+  accessionNumber: string | null
+  studyDate: string | null
+  description: string | null
+}
 
 export interface StudySummary {
   studyInstanceUid: string
@@ -13,13 +21,7 @@ export interface StudySummary {
   modalities: string[]
   instances: number
   receivedAt: string
-  patient?: {
-    name: string | null
-    id: string | null
-    accessionNumber: string | null
-    studyDate: string | null
-    description: string | null
-  }
+  patient?: PatientOfStudy
 }
 
 const states = [
@@ -35,7 +37,7 @@ const states = [
 const pageSize = 50
 
 export function StudiesPage({ initialState }: { initialState: string }): ReactNode {
-  const { t } = useWords()
+  const { t, named } = useWords()
   const { may } = useApp()
   const [state, setState] = useState(initialState)
   const [modality, setModality] = useState('')
@@ -66,7 +68,7 @@ export function StudiesPage({ initialState }: { initialState: string }): ReactNo
             label={t('state')}
             value={state}
             onChange={setState}
-            options={[['', t('all')], ...states.map(name => [name, name] as const)]}
+            options={[['', t('all')], ...states.map(name => [name, named(name)] as const)]}
           />
           <Choice
             label={t('modality')}
@@ -101,19 +103,8 @@ export function StudiesPage({ initialState }: { initialState: string }): ReactNo
   )
 }
 
-/** `20261125` as a date of the reader's language. */
-function studyDate(value: string | null, language: string): string {
-  const parts = /^(\d{4})(\d\d)(\d\d)$/.exec(value ?? '')
-  if (!parts) return value ?? ''
-  const date = new Date(Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3])))
-  return date.toLocaleDateString(language === 'de' ? 'de-DE' : 'en-GB', { timeZone: 'UTC', dateStyle: 'medium' })
-}
-
-/** `Doe^Jane` as people write it. */
-const personName = (value: string | null): string => (value ?? '').split('=')[0]!.split('^').filter(Boolean).join(', ')
-
 function List({ of }: { of: StudySummary[] }): ReactNode {
-  const { t, time, number, language } = useWords()
+  const { t, time, shortTime, date, number } = useWords()
   const { may } = useApp()
   const withPatient = may('images:read')
   const heads = [
@@ -128,8 +119,10 @@ function List({ of }: { of: StudySummary[] }): ReactNode {
     <Table caption={t('studies')} heads={heads}>
       {of.map(({ studyInstanceUid: uid, state, reason, modalities, instances, receivedAt, revision, patient }) => (
         <tr key={uid}>
-          <td>
-            <a href={`#/studies/${uid}`}>{time(receivedAt)}</a>
+          <td className="time">
+            <a href={`#/studies/${uid}`} title={time(receivedAt)}>
+              {shortTime(receivedAt)}
+            </a>
           </td>
           <td>
             <Badge of={state} /> {revision > 1 && <span className="soft small">r{revision}</span>}
@@ -139,7 +132,7 @@ function List({ of }: { of: StudySummary[] }): ReactNode {
               <td>
                 {personName(patient?.name ?? null)} <span className="soft small">{patient?.id}</span>
               </td>
-              <td>{studyDate(patient?.studyDate ?? null, language)}</td>
+              <td className="time">{date(patient?.studyDate ?? null)}</td>
               <td>{patient?.description}</td>
             </>
           ) : (
@@ -149,7 +142,7 @@ function List({ of }: { of: StudySummary[] }): ReactNode {
           )}
           <td>{modalities.join(', ')}</td>
           <td>{number(instances)}</td>
-          <td className="small">{reason}</td>
+          <td className="small reason">{reason}</td>
         </tr>
       ))}
     </Table>

@@ -3,8 +3,9 @@ import { Button, Tab, TabList, TabPanel, Tabs } from 'react-aria-components'
 import { call, useAction, useApi, useEvents } from '../api'
 import { useApp } from '../app'
 import { Ask, Badge, May, Notice, Show } from '../parts'
-import { useWords } from '../text'
+import { personName, useWords } from '../text'
 import { ImagesAndFindings } from './images'
+import type { PatientOfStudy } from './studies'
 import { Deliveries, Reports, RouteNow, Timeline } from './studyTabs'
 
 export interface Study {
@@ -15,6 +16,8 @@ export interface Study {
   evidence: { kind: string; reason: string; at: string }[]
   instances: number
   receivedAt: string
+  /** Only for those who may see it. */
+  patient?: PatientOfStudy
   timeline: { revision: number; kind: string; detail: Record<string, unknown>; at: string }[]
   analyses: {
     revision: number
@@ -46,7 +49,8 @@ const ended = ['completed', 'failed', 'ignored']
 
 export function StudyPage({ uid }: { uid: string }): ReactNode {
   const { t } = useWords()
-  const study = useApi<Study>(`/studies/${uid}`)
+  const { may } = useApp()
+  const study = useApi<Study>(`/studies/${uid}?patient=${may('images:read')}`)
   useEvents(study.reload)
   return (
     <>
@@ -54,8 +58,19 @@ export function StudyPage({ uid }: { uid: string }): ReactNode {
         <a href="#/studies">← {t('studies')}</a>
       </p>
       <h1>{t('study')}</h1>
+      {study.data?.patient && <Patient of={study.data.patient} />}
       <Show of={study}>{data => <Whole study={data} reload={study.reload} />}</Show>
     </>
+  )
+}
+
+function Patient({ of: { name, id, studyDate, description, accessionNumber } }: { of: PatientOfStudy }): ReactNode {
+  const { t, date } = useWords()
+  const facts = [id, date(studyDate), description, accessionNumber && t('accession', { number: accessionNumber })]
+  return (
+    <p>
+      <strong>{personName(name)}</strong> <span className="soft">{facts.filter(Boolean).join(' · ')}</span>
+    </p>
   )
 }
 
@@ -66,8 +81,9 @@ function Whole({ study, reload }: { study: Study; reload(): void }): ReactNode {
     <>
       <p className="mono">{study.studyInstanceUid}</p>
       <p>
-        <Badge of={study.state} /> {t('revision', { revision: study.revision })} · {number(study.instances)}{' '}
-        {t('images')} · {t('received')} {time(study.receivedAt)}
+        <Badge of={study.state} /> {t('revision', { revision: study.revision })} ·{' '}
+        {study.instances === 1 ? t('oneImage') : t('manyImages', { count: number(study.instances) })} · {t('received')}{' '}
+        {time(study.receivedAt)}
       </p>
       {study.reason && <Notice kind={study.state === 'failed' ? 'bad' : 'info'}>{study.reason}</Notice>}
       <Actions study={study} reload={reload} />

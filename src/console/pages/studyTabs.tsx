@@ -2,7 +2,7 @@ import type { ReactNode } from 'react'
 import { Button } from 'react-aria-components'
 import { call, useAction, useApi } from '../api'
 import { Badge, May, Notice, Show, Table, Uid } from '../parts'
-import { useWords } from '../text'
+import { detailText, useWords } from '../text'
 import type { Study } from './study'
 
 interface Report {
@@ -76,26 +76,28 @@ const classNames: Record<string, string> = {
 }
 
 export function Timeline({ study }: { study: Study }): ReactNode {
-  const { t, time, duration } = useWords()
-  let last: number | undefined
+  const { t, named, time, duration } = useWords()
+  let last = new Date(study.receivedAt).getTime()
   return (
     <div className="two">
       <section className="card">
         <h2>{t('timeline')}</h2>
         <ol className="timeline">
+          <li>
+            <strong>{named('receiving')}</strong> <time dateTime={study.receivedAt}>{time(study.receivedAt)}</time>
+          </li>
           {study.timeline.map(({ kind, detail, at, revision }, i) => {
             const now = new Date(at).getTime()
-            const passed = last === undefined ? undefined : (now - last) / 1000
+            const passed = (now - last) / 1000
             last = now
             return (
               // biome-ignore lint/suspicious/noArrayIndexKey: entries are only ever added
               <li key={i} className={kind === 'failed' ? 'bad' : ''}>
-                <strong>{kind}</strong> {revision > 1 && <span className="soft small">r{revision}</span>}{' '}
+                <strong>{named(kind)}</strong> {revision > 1 && <span className="soft small">r{revision}</span>}{' '}
                 <time dateTime={at}>
-                  {time(at)}
-                  {passed !== undefined && ` (+${duration(passed)})`}
+                  {time(at)} (+{duration(passed)})
                 </time>
-                <div className="small">{wordsOf(detail)}</div>
+                <div className="small">{detailText(detail)}</div>
               </li>
             )
           })}
@@ -138,12 +140,6 @@ export function Timeline({ study }: { study: Study }): ReactNode {
       </div>
     </div>
   )
-}
-
-function wordsOf(detail: Record<string, unknown>): string {
-  return Object.entries(detail)
-    .map(([name, value]) => `${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
-    .join(' · ')
 }
 
 export function Deliveries({ study, reload }: { study: Study; reload(): void }): ReactNode {

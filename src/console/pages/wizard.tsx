@@ -2,15 +2,30 @@ import { type ReactNode, useState } from 'react'
 import { Button } from 'react-aria-components'
 import { call, useAction, useApi, useEvents } from '../api'
 import { useApp } from '../app'
-import { applyDocument, type Configuration, type EndpointsDocument, useConfiguration } from '../endpoints'
+import {
+  applyDocument,
+  type Configuration,
+  type EndpointsDocument,
+  type RouteEntry,
+  useConfiguration,
+} from '../endpoints'
+import type { Entry, EntryKind } from '../entry'
+import { destinationKind, providerKind, routeKind, sourceKind } from '../entryKinds'
 import { type Difference, Differences, Notice, Show, Steps, type TestSteps } from '../parts'
 import { useWords } from '../text'
 import type { Key } from '../text.en'
-import { DestinationForm, ProviderForm, SourceForm } from './endpointForms'
+import { EntryForm } from './entryForm'
 import type { StudySummary } from './studies'
 import { AccountForm } from './users'
 
-const steps = ['wizardAccount', 'wizardSource', 'wizardDestination', 'wizardProvider', 'wizardFinish'] as const
+const steps = [
+  'wizardAccount',
+  'wizardSource',
+  'wizardDestination',
+  'wizardProvider',
+  'wizardRoute',
+  'wizardFinish',
+] as const
 
 /** From nothing to the first result. Nothing of it is in force before the last step. */
 export function WizardPage(): ReactNode {
@@ -68,10 +83,15 @@ function Step({
     onDocument({ ...document, ...change })
     onNext()
   }
-  const chestCt = (primary: string, deliverTo: string[]) => [
-    { name: 'chest-ct', match: { modality: ['CT'] }, analysis: { primary }, results: ['sr', 'seg', 'sc'], deliverTo },
+  const ask = (kind: EntryKind, onDone: (entry: Entry) => void, entry?: Entry) => (
+    <EntryForm key={step} kind={kind} entry={entry} label={t('next')} onDone={onDone} />
+  )
+  const route = document.routes?.find(one => one.name === firstRoute.name) ?? firstRoute
+  /** Other routes stay as they are, and before it. */
+  const routes = (changed: RouteEntry) => [
+    ...(document.routes ?? []).filter(one => one.name !== firstRoute.name && one.name !== changed.name),
+    changed,
   ]
-  const provider = document.routes?.[0]?.analysis.primary ?? 'reference'
   switch (step) {
     case 0:
       return (
@@ -84,48 +104,60 @@ function Step({
       return (
         <>
           {hint('wizardSourceHint')}
-          <SourceForm
-            busy={false}
-            label={t('next')}
-            onDone={entry => next({ sources: [...(document.sources ?? []), entry] })}
-          />
+          {ask(sourceKind, entry => next({ sources: withEntry(document.sources, entry) }))}
         </>
       )
     case 2:
       return (
         <>
           {hint('wizardDestinationHint')}
-          <DestinationForm
-            busy={false}
-            label={t('next')}
-            onDone={entry =>
-              next({
-                destinations: [...(document.destinations ?? []), entry],
-                routes: chestCt(provider, [...(document.routes?.[0]?.deliverTo ?? []), entry.name]),
-              })
-            }
-          />
+          {ask(destinationKind, entry =>
+            next({
+              destinations: withEntry(document.destinations, entry),
+              routes: routes({ ...route, deliverTo: [...new Set([...(route.deliverTo ?? []), entry.name])] }),
+            }),
+          )}
         </>
       )
     case 3:
       return (
         <>
           {hint('wizardProviderHint')}
-          <ProviderForm
-            busy={false}
-            label={t('next')}
-            onDone={({ name, kind, ...rest }) =>
-              next({
-                providers: [...(document.providers ?? []), { name, kind: String(kind), ...rest }],
-                routes: chestCt(name, document.routes?.[0]?.deliverTo ?? []),
-              })
-            }
-          />
+          {ask(providerKind, entry =>
+            next({
+              providers: withEntry(document.providers, { ...entry, kind: String(entry.kind) }),
+              routes: routes({ ...route, analysis: { ...route.analysis, primary: entry.name } }),
+            }),
+          )}
+        </>
+      )
+    case 4:
+      return (
+        <>
+          {hint('wizardRouteHint')}
+          {ask(
+            routeKind(document),
+            entry => next({ routes: routes(entry as unknown as RouteEntry) }),
+            route as unknown as Entry,
+          )}
         </>
       )
     default:
       return <Finish configuration={configuration} document={document} />
   }
+}
+
+/** Who goes back fills in the same entry again. */
+const withEntry = <E extends { name: string }>(list: readonly E[] | undefined, entry: E): E[] => [
+  ...(list ?? []).filter(({ name }) => name !== entry.name),
+  entry,
+]
+
+const firstRoute: RouteEntry = {
+  name: 'chest',
+  match: { modality: ['CT', 'CR', 'DX'] },
+  analysis: { primary: 'reference' },
+  results: ['sr', 'seg', 'sc'],
 }
 
 function FirstAccount({ onNext }: { onNext(): void }): ReactNode {
@@ -185,9 +217,11 @@ function Finish({ configuration, document }: { configuration: Configuration; doc
               <Steps of={test} />
             </div>
           ))}
-          <Button className="primary" isDisabled={busy} onPress={apply}>
-            {t('apply')}
-          </Button>
+          <p>
+            <Button className="primary" isDisabled={busy} onPress={apply}>
+              {t('apply')}
+            </Button>
+          </p>
         </>
       )}
     </>
