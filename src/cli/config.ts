@@ -8,7 +8,7 @@ import { SettingsError } from '../platform/settings.js'
 import { AdminApi, ApiRefusal, serviceOptions } from './adminApi.js'
 import { UsageError } from './usageError.js'
 
-const usage = `config validate FILE                     checks a file of endpoints as the service does
+export const usage = `config validate FILE                     checks a file of endpoints as the service does
        config schema                            its JSON Schema, for editors
        config apply -f FILE [--dry-run] [--test] [--yes] [-m COMMENT]   makes it the configuration of a running service
        config export [--version N]              the configuration of a running service, as YAML
@@ -38,8 +38,8 @@ export async function config(args: string[]): Promise<number> {
         console.log(JSON.stringify(endpointsJsonSchema(), null, 2))
         return 0
       case 'validate':
-        if (!operand) throw new UsageError(usage)
-        return validate(operand)
+        if (!(values.file ?? operand)) throw new UsageError(usage)
+        return validate((values.file ?? operand)!)
       case 'apply': {
         const file = values.file ?? operand
         if (!file) throw new UsageError(usage)

@@ -5,7 +5,14 @@ import { packageVersion } from '../platform/packageVersion.js'
 import { SettingsError } from '../platform/settings.js'
 import { UsageError } from './usageError.js'
 
-const commands: Readonly<Record<string, { summary: string; run: (args: string[]) => Promise<number> }>> = {
+interface CommandLine {
+  summary: string
+  /** Of a command of several. */
+  usage?(): Promise<string>
+  run(args: string[]): Promise<number>
+}
+
+const commands: Readonly<Record<string, CommandLine>> = {
   serve: {
     summary: 'serve [--config FILE]                     runs the service',
     run: async args => (await import('./serve.js')).serve(args),
@@ -49,6 +56,7 @@ const commands: Readonly<Record<string, { summary: string; run: (args: string[])
   },
   config: {
     summary: 'config validate|apply|export|history|rollback|schema   endpoints as code, of a file or a running service',
+    usage: async () => (await import('./config.js')).usage,
     run: async args => (await import('./config.js')).config(args),
   },
   audit: {
@@ -88,7 +96,7 @@ async function main(): Promise<number> {
     return asked ? 0 : 2
   }
   if (args.includes('--help') || args.includes('-h')) {
-    console.log(`Usage: radbridge ${command.summary}`)
+    console.log(`Usage: radbridge ${(await command.usage?.()) ?? command.summary}`)
     return 0
   }
   setGlobalDispatcher(httpAgent())

@@ -123,6 +123,11 @@ function explain(issue: z.core.$ZodIssue, lineOf: LineOf): EndpointsIssue[] {
     })
   const line = lineOf(path)
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    // Which one was meant is told by the names of its settings.
+    const meant = issue.errors.filter(
+      errors => !errors.some(({ code, path }) => code === 'unrecognized_keys' && path.length === 0),
+    )
+    if (meant.length === 1) return meant[0]!.flatMap(one => explain({ ...one, path: [...path, ...one.path] }, lineOf))
     const variants = issue.errors.map(errors =>
       errors.map(e => `${[...path, ...e.path].join('.')}: ${e.message}`).join(', '),
     )

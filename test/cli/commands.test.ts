@@ -185,12 +185,17 @@ describe('config', () => {
       out: expect.stringContaining('is valid: 0 sources, 0 providers, 1 destination, 0 routes'),
     })
     const text =
-      'routes:\n  - name: r\n    analysis: { primary: reference }\n    delivrTo: [pacs]\n    match: { modalty: [CT] }\n'
-    const wrong = await radbridge(['config', 'validate', file('wrong.yaml', Buffer.from(text))])
+      'routes:\n  - name: r\n    analysis: { primary: reference }\n    delivrTo: [pacs]\n    match: { modalty: [CT] }\n' +
+      'destinations:\n  - name: pacs\n    dimse: { aeTitel: PACS, host: pacs, port: 104 }\n'
+    const wrong = await radbridge(['config', 'validate', '-f', file('wrong.yaml', Buffer.from(text))])
     expect(wrong.code).toBe(1)
     expect(wrong.err).toMatch(/wrong\.yaml:4.*unknown setting routes\.0\.delivrTo; did you mean deliverTo\?/)
     expect(wrong.err).toMatch(/wrong\.yaml:5.*unknown setting routes\.0\.match\.modalty; did you mean modality\?/)
+    // Of the kinds of destinations only the one that was meant is spoken of.
+    expect(wrong.err).toMatch(/wrong\.yaml:8.*unknown setting destinations\.0\.dimse\.aeTitel; did you mean aeTitle\?/)
+    expect(wrong.err).not.toMatch(/folder|stow/)
     expect((await radbridge(['config', 'apply'])).code).toBe(2)
+    expect(await radbridge(['config', '--help'])).toMatchObject({ code: 0, out: expect.stringContaining('rollback N') })
   })
   test('schema prints a JSON Schema', async () => {
     const schema = JSON.parse((await radbridge(['config', 'schema'])).out)
