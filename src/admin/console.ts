@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import express, { Router } from 'express'
 
@@ -12,6 +12,21 @@ const built = [new URL('../console/', import.meta.url), new URL('../../dist/cons
 export function consolePages(): Router {
   const router = Router()
   if (!built) return router
+  router.get(/^\/assets\/[\w-]+\.(?:js|css)$/, (req, res, next) => {
+    res.vary('Accept-Encoding')
+    if (!req.acceptsEncodings('gzip')) return next()
+    res.set('Content-Encoding', 'gzip').type(extname(req.path))
+    const gone = () => {
+      if (res.headersSent) return
+      res.removeHeader('Content-Encoding')
+      next()
+    }
+    res.sendFile(
+      `${req.path}.gz`,
+      { root: built, immutable: true, maxAge: '1y', acceptRanges: false },
+      error => error && gone(),
+    )
+  })
   router.use(
     express.static(built, {
       index: 'index.html',

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 const outDir = fileURLToPath(new URL('../../dist/console', import.meta.url))
@@ -28,5 +29,8 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
       chunkSizeWarningLimit: 1000,
     },
   })
+  // Compressed once, not for each who asks (src/admin/console.ts).
+  for (const name of readdirSync(`${outDir}/assets`).filter(one => /\.(js|css)$/.test(one)))
+    writeFileSync(`${outDir}/assets/${name}.gz`, gzipSync(readFileSync(`${outDir}/assets/${name}`), { level: 9 }))
   writeFileSync(stamp, digest)
 }

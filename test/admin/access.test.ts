@@ -1,3 +1,4 @@
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Secret, TOTP } from 'otpauth'
 import { type Role, roles } from '../../src/admin/access/permissions.js'
@@ -168,6 +169,20 @@ test('a token has its scopes, is told once, expires, and can be taken back', asy
   expect((await ask('/api/studies', short.token)).status).toBe(401)
   expect((await as('administrator', 'DELETE', `/api/tokens/${id}`)).status).toBe(204)
   expect((await ask('/api/studies', token)).status).toBe(401)
+})
+
+test('scripts of the console go out compressed to those who take that', async () => {
+  const page = await http('GET', `${service.url}/`)
+  const script = /assets\/[\w-]+\.js/.exec(page.text)![0]
+  const ask = (path: string, encoding: string) => http('GET', `${service.url}/${path}`, { 'Accept-Encoding': encoding })
+  const plain = await ask(script, 'identity')
+  const small = await ask(script, 'gzip, deflate')
+  expect([plain.headers['content-encoding'], small.headers['content-encoding']]).toEqual([undefined, 'gzip'])
+  expect(gunzipSync(small.bytes).equals(plain.bytes)).toBe(true)
+  expect(small.headers['content-type']).toBe(plain.headers['content-type'])
+  expect(plain.headers.vary).toContain('Accept-Encoding')
+  const gone = await ask('assets/gone-1.js', 'gzip')
+  expect([gone.status, gone.headers['content-encoding']]).toEqual([404, undefined])
 })
 
 test('five wrong passwords lock an account, and an administrator unlocks it', async () => {
