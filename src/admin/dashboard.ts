@@ -18,7 +18,7 @@ async function read({ database, endpoints, blobs, ingest }: PipelineContext): Pr
   const day = 86_400_000
   const now = new Date()
   const lastDay = { from: new Date(now.getTime() - day), to: now }
-  const [states, hours, turnaround, deliveries, jobs, health, nodes, providers, budgets, free, problem] =
+  const [states, hours, turnaround, deliveries, jobs, health, nodes, providers, budgets, free, problem, refused] =
     await Promise.all([
       database.query<{ state: string; count: number }>(
         `select v.state, count(*)::int count from study s join study_revision v using (study_instance_uid, revision)
@@ -49,6 +49,10 @@ async function read({ database, endpoints, blobs, ingest }: PipelineContext): Pr
       budgetReports(database, endpoints.providers),
       blobs.freeBytes(),
       ingest.unavailableBecause(),
+      database.query<{ instances: number }>(
+        `select coalesce(sum((event_data ->> 'instances')::int), 0)::int instances from audit
+          where event = 'instances-received' and outcome = 'failure' and at > now() - interval '24 hours'`,
+      ),
     ])
   return {
     version: packageVersion,
@@ -57,6 +61,7 @@ async function read({ database, endpoints, blobs, ingest }: PipelineContext): Pr
     ...(problem ? { problem } : {}),
     nodes: nodes.rows[0].count,
     studies: Object.fromEntries(states.rows.map(({ state, count }) => [state, count])),
+    refusedInstances: refused.rows[0]!.instances,
     receivedByHour: hours.rows,
     turnaroundSeconds: turnaround.rows[0],
     openDeliveries: deliveries.rows,

@@ -203,6 +203,32 @@ export async function howFar(
   return rows[0]
 }
 
+export const refusalsSchema = z.array(
+  z.object({
+    at: time,
+    source: z.string(),
+    studyInstanceUid: maybe.describe('null: it could not be read'),
+    instances: whole,
+    status: z.string().describe('hexadecimal, as it was answered (PS3.4 B.2.3, PS3.18 I.2.2)'),
+    reason: z.string(),
+  }),
+)
+
+/** Instances that were refused, the latest first, those of ten seconds, one study and one reason together. @param study of all studies if it is not said */
+export async function listRefusals(
+  db: Queryable,
+  { study, limit }: { study?: string | undefined; limit: number },
+): Promise<z.infer<typeof refusalsSchema>> {
+  const { rows } = await db.query(
+    `select at, actor source, event_data ->> 'study' "studyInstanceUid", (event_data ->> 'instances')::int instances,
+            event_data #>> '{detail,status}' status, event_data #>> '{detail,reason}' reason
+       from audit where event = 'instances-received' and outcome = 'failure' and ${study === undefined ? '$1::text is null' : `event_data ->> 'study' = $1`}
+      order by at desc limit $2`,
+    [study ?? null, limit],
+  )
+  return rows
+}
+
 const selectDeliveries = `select id, study_instance_uid "studyInstanceUid", revision, sop_instance_uid "sopInstanceUid", destination, state,
   attempts, last_error "lastError", next_attempt_at "nextAttemptAt", delivered_at "deliveredAt" from delivery`
 

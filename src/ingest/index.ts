@@ -46,6 +46,13 @@ export interface IngestOptions {
   maxBytesInFlight: number
   /** Told of each instance that was stored. */
   stored?(of: { source: string | undefined; studyInstanceUid: string }): void
+  /** Told of each instance that was refused; the study is known if its header could be read. */
+  refused?(of: {
+    source: string | undefined
+    studyInstanceUid: string | undefined
+    reason: number
+    detail: string
+  }): void
   /** What these sources send are answers of providers of kind `dicom`, and no part of the archive. */
   answeringSources: ReadonlySet<string>
   /** What is taken of sources that not everything is taken of. */
@@ -111,6 +118,10 @@ export class Ingest {
     const outcome = await this.store(receiver, options)
     end()
     metrics.instances.inc({ source, outcome: outcome.outcome })
+    if (outcome.outcome === 'refused') {
+      const { studyInstanceUid = options.study, reason, detail } = outcome
+      this.options.refused?.({ source: options.source, studyInstanceUid, reason, detail })
+    }
     if (outcome.outcome === 'stored') {
       metrics.bytes.inc({ source }, receiver.length)
       this.options.stored?.({ source: options.source, studyInstanceUid: outcome.studyInstanceUid })

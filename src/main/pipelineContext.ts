@@ -12,7 +12,7 @@ import { explicitVrLittleEndian } from '../dicom/transferSyntaxes.js'
 import { echo } from '../dimse/echo.js'
 import { peerOf } from '../dimse/openAssociation.js'
 import { storeScu } from '../dimse/storeScu.js'
-import { Ingest } from '../ingest/index.js'
+import { Ingest, type IngestOptions } from '../ingest/index.js'
 import { Notifier } from '../notifications/send.js'
 import { dicomTransport, type PipelineContext } from '../pipeline/index.js'
 import { startPixelPool } from '../pixels/pool.js'
@@ -112,6 +112,8 @@ function endpointClients(
   return clients
 }
 
+type Refused = Parameters<NonNullable<IngestOptions['refused']>>[0]
+
 function startIngest(
   { study, stow, storage }: Settings,
   { database, blobs, configuration, audit, log }: Parts,
@@ -133,6 +135,15 @@ function startIngest(
         actor: { name: source ?? 'unnamed sender' },
         study: studyInstanceUid,
         instances: 1,
+      }),
+    refused: ({ source, studyInstanceUid, reason, detail }: Refused) =>
+      audit.tally({
+        event: 'instances-received',
+        outcome: 'failure',
+        actor: { name: source ?? 'unnamed sender' },
+        study: studyInstanceUid,
+        instances: 1,
+        detail: { status: reason.toString(16).toUpperCase().padStart(4, '0'), reason: detail },
       }),
   }
   configuration.follow(({ completeness, sources, providers }) => {

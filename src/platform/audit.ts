@@ -97,10 +97,10 @@ export class Audit {
     this.timer ??= setTimeout(() => void this.flush(), flushMilliseconds)
   }
 
-  /** Keeps transfers and accesses as one event for each kind, actor, study and peer within ten seconds, with the sum of their instances. */
+  /** Keeps transfers and accesses as one event for each kind, actor, study, peer and detail within ten seconds, with the sum of their instances. */
   tally(event: AuditEvent): void {
     const { instances = 0, ...rest } = event
-    const key = JSON.stringify([rest.event, rest.actor.name, rest.study, rest.peer, rest.outcome])
+    const key = JSON.stringify([rest.event, rest.actor.name, rest.study, rest.peer, rest.outcome, rest.detail])
     const known = this.tallies.get(key)
     if (known) {
       known.instances += instances

@@ -7,12 +7,14 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AxeBuilder } from '@axe-core/playwright'
 import { afterAll, beforeAll, expect } from '@jest/globals'
+import { Secret, TOTP } from 'otpauth'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { PhantomOptions } from '../../src/cli/phantom.js'
 import { chromiumFlags } from '../fixtures/ohif.js'
+import { multipart, multipartType } from '../fixtures/part10.js'
 import { hasProgram, pathOf, testWhere } from '../fixtures/peers.js'
 import { phantomFiles } from '../fixtures/phantom.js'
-import { startTestService, type TestService, until } from '../fixtures/service.js'
+import { http, startTestService, type TestService, until } from '../fixtures/service.js'
 
 const present = hasProgram('chromium')
 const testWithBrowser = testWhere(present, 'Chromium is absent')
@@ -49,6 +51,9 @@ const phantom: PhantomOptions = {
   study: 'console',
   patientName: 'Console^Test',
 }
+
+/** For sending. */
+let token: string | undefined
 
 /** An archive that refuses everything until it is mended. */
 let mended = false
@@ -153,7 +158,8 @@ testConsole(
     mkdirSync(folder)
     const files = await phantomFiles(phantom)
     for (const [i, bytes] of files.entries()) writeFileSync(join(folder, `${i}.dcm`), bytes)
-    const [, token, url] = /RADBRIDGE_SEND=(\S+) npx radbridge send FILES --to (\S+) --token/.exec(command ?? '')!
+    let url: string | undefined
+    ;[, token, url] = /RADBRIDGE_SEND=(\S+) npx radbridge send FILES --to (\S+) --token/.exec(command ?? '')!
     await promisify(execFile)(
       process.execPath,
       ['dist/cli/index.js', 'send', folder, '--to', url!, '--token', 'env:RADBRIDGE_SEND'],
@@ -304,6 +310,15 @@ testConsole(
     await page.getByRole('cell', { name: 'broken-archive' }).first().waitFor({ timeout: 60_000 })
     await accessible('dead letters')
     await screenshot('dead-letters')
+    const boundary = { 'Content-Type': multipartType, Authorization: `Bearer ${token}` }
+    const broken = multipart([Buffer.from('no DICOM at all')])
+    expect((await http('POST', `${service.url}/dicom-web/studies`, boundary, broken)).status).toBe(409)
+    await until('what was refused is told', async () => {
+      await page.reload()
+      return (await page.getByText('no DICM prefix').count()) > 0 ? true : undefined
+    })
+    await go('', 'Dashboard')
+    await page.getByRole('link', { name: 'Refused instances in 24 hours' }).click()
     mended = true
     await button(/^Retry all/).click()
     await page.getByText('No delivery has been given up').waitFor()
@@ -394,6 +409,36 @@ testConsole('a rule of notifications is made, sends a test, is changed and remov
   await button('Remove').click()
   await page.getByRole('alertdialog').getByRole('button', { name: 'Remove' }).click()
   await page.getByText('No rule is configured').waitFor()
+})
+
+testConsole('the own account: an authenticator is set up, the password is changed', async () => {
+  await page.getByRole('link', { name: 'admin' }).click()
+  await page.getByRole('heading', { level: 1, name: 'Your account' }).waitFor()
+  await button('Set up an authenticator').click()
+  await page.getByRole('img', { name: 'Scanned by an authenticator' }).waitFor()
+  await accessible('account')
+  const totp = new TOTP({ secret: Secret.fromBase32((await page.locator('code').textContent())!) })
+  const setUp = page.locator('form').last()
+  await setUp.getByLabel('Code of the authenticator').fill(totp.generate())
+  await button('Confirm').click()
+  await page.getByText('From now on a code of it is asked for').waitFor()
+  await field('Current password').fill('not the password')
+  await field('New password').fill(`${password}, another one`)
+  await button('Change the password').click()
+  await page.getByText('the current password, or the code, is wrong').waitFor()
+  await field('Current password').fill(password)
+  // A code is taken once: the next one.
+  const next = totp.generate({ timestamp: Date.now() + 30_000 })
+  await page.getByLabel('Code of the authenticator').first().fill(next)
+  await button('Change the password').click()
+  await page.getByRole('heading', { name: 'Radbridge' }).waitFor() // all sessions have ended
+  await service.query(`update account set totp_last_step = 0 where name = 'admin'`)
+  await field('Name').fill('admin')
+  await field('Password').fill(`${password}, another one`)
+  await button('Sign in').click()
+  await page.getByLabel('Code of the authenticator').fill(totp.generate())
+  await button('Sign in').click()
+  await page.getByText('admin (administrator)').waitFor()
 })
 
 testConsole('a user without rights is refused, and does not see patients', async () => {

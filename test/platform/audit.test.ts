@@ -25,6 +25,12 @@ beforeAll(async () => {
   const body = multipart([instance(uids), instance({ ...freshUids(), study })])
   await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, body)
   await followStudy(service.url, study)
+  const refused = multipart([
+    instance({ ...freshUids(), series: uids.series }), // of another study
+    instance({ ...freshUids(), series: uids.series, study: freshUids().study }),
+    Buffer.from('no DICOM at all'),
+  ])
+  await http('POST', `${service.url}/dicom-web/studies`, { 'Content-Type': multipartType }, refused)
   await http('GET', `${service.url}/dicom-web/studies/${study}`)
   await http('GET', `${service.url}/dicom-web/studies?PatientName=x`)
 })
@@ -36,16 +42,37 @@ afterAll(async () => {
 const entries = async (event: string) => (await http('GET', `${service.url}/api/audit?event=${event}`)).json
 
 test('transfers, accesses and queries are kept with who, what and how many', async () => {
-  const [received] = await until('what was received is kept', async () => {
-    const found = await entries('instances-received')
-    return found.length > 0 ? found : undefined
-  })
+  const received = await until('what was received is kept', async () =>
+    (await entries('instances-received')).find((entry: { outcome: string }) => entry.outcome === 'success'),
+  )
   expect(received).toMatchObject({ actor: 'unnamed sender', outcome: 'success', data: { study, instances: 2 } })
   expect((await entries('instances-accessed'))[0]).toMatchObject({ actor: 'anonymous', data: { study } })
   expect((await entries('query')).length).toBeGreaterThan(0)
   expect((await entries('application-start'))[0].data.detail.version).toMatch(/\d/)
   // What was searched for may be a patient.
   expect(JSON.stringify(await entries('query'))).not.toContain('PatientName')
+})
+
+test('instances that were refused are kept with who, why and how many, and told', async () => {
+  const refusals = await until('what was refused is kept', async () => {
+    const { json: found } = await http('GET', `${service.url}/api/refusals`)
+    return found.length >= 3 ? found : undefined
+  })
+  const none = refusals.find((one: { studyInstanceUid: string | null }) => one.studyInstanceUid === null)
+  expect(none).toMatchObject({ source: 'unnamed sender', instances: 1, status: expect.stringMatching(/^C/) })
+  const other = refusals.find((one: { studyInstanceUid: string | null }) => one.studyInstanceUid !== null)
+  expect(other).toMatchObject({ instances: 1, status: 'A900', reason: expect.stringContaining('Series Instance UID') })
+  const { json: ofStudy } = await http('GET', `${service.url}/api/refusals?study=${other.studyInstanceUid}`)
+  expect(ofStudy).toEqual([other])
+  expect((await http('GET', `${service.url}/api/refusals?study=${study}`)).json).toEqual([])
+  expect((await http('GET', `${service.url}/api/refusals?study=x`)).status).toBe(400)
+  const counted = await until('the dashboard counts them', async () =>
+    (await http('GET', `${service.url}/api/dashboard`)).json.refusedInstances === 3 ? true : undefined,
+  )
+  expect(counted).toBe(true)
+  await until('the syslog server is told of a transfer that failed', async () =>
+    messages.some(text => text.includes('110104') && text.includes('EventOutcomeIndicator="4"')) ? true : undefined,
+  )
 })
 
 test('messages of DICOM go to the syslog server, each well-formed', async () => {
@@ -64,7 +91,7 @@ test('messages of DICOM go to the syslog server, each well-formed', async () => 
     expect(names.slice(0, 3)).toEqual(['AuditMessage', 'EventIdentification', 'EventID'])
     expect(names).toContain('AuditSourceIdentification')
   }
-  const transfer = messages.find(text => text.includes('110104'))!
+  const transfer = messages.find(text => text.includes('110104') && text.includes('Indicator="0"'))!
   expect(transfer).toContain(`ParticipantObjectID="${study}"`)
   expect(transfer).toContain('NumberOfInstances="2"')
 })

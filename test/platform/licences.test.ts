@@ -27,7 +27,7 @@ const allowed = [
 /** Packages that do not name their licence in package.json, and where it stands. */
 const elsewhere: Readonly<Record<string, string>> = { 'png-js': 'MIT' }
 /** What the pages of the console hold is part of what is passed on. */
-const bundled = ['react', 'react-dom', 'react-aria-components']
+const bundled = ['react', 'react-dom', 'react-aria-components', 'uqr']
 
 const nameOf = (path: string) => path.replace(/^.*node_modules\//, '')
 

@@ -96,6 +96,7 @@ const dashboard = z.object({
   problem: z.string().optional().describe('why nothing can be taken in'),
   nodes: count,
   studies: z.record(z.string(), count).describe('by state: of the last 24 hours, and all that are not done'),
+  refusedInstances: count.describe('of the last 24 hours'),
   receivedByHour: z.array(z.object({ at: time, studies: count })),
   turnaroundSeconds: z.object({ p50: maybeNumber, p95: maybeNumber, p99: maybeNumber, studies: count }),
   openDeliveries: z.array(z.object({ destination: z.string(), state: z.string(), count })),

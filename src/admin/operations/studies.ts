@@ -22,7 +22,9 @@ import {
   findStudy,
   howFar,
   listDeliveries,
+  listRefusals,
   listStudies,
+  refusalsSchema,
   studyDetailSchema,
   studyStates,
   studySummarySchema,
@@ -198,6 +200,16 @@ export function studyOperations(context: AdminContext): Operation[] {
         await audit.record(done({ event: 'operated', study: uid, detail: { what: `verdict ${body.verdict}` } }))
         return { trackingUid }
       },
+    }),
+    operation({
+      method: 'get',
+      path: '/refusals',
+      permission: 'studies:read',
+      tag,
+      summary: 'Instances that were refused, and why; the latest first',
+      query: z.strictObject({ study: studyParams.shape.uid.optional(), limit }),
+      answer: refusalsSchema,
+      handle: ({ query }) => listRefusals(database, query),
     }),
     operation({
       method: 'get',

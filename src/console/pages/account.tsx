@@ -1,5 +1,6 @@
 import { type ReactNode, useState } from 'react'
 import { Button } from 'react-aria-components'
+import { encode } from 'uqr'
 import { call, useAction } from '../api'
 import { useApp } from '../app'
 import { Form, Notice, TextInput, useFields } from '../parts'
@@ -74,7 +75,7 @@ function Authenticator(): ReactNode {
     <section className="card">
       <h2>{t('authenticator')}</h2>
       {problem && <Notice kind="bad">{problem}</Notice>}
-      {done && <Notice kind="good">✓</Notice>}
+      {done && <Notice kind="good">{t('authenticatorDone')}</Notice>}
       {!begun ? (
         <Button isDisabled={busy} onPress={() => run(async () => setBegun(await call('POST', '/session/totp')))}>
           {t('setUpAuthenticator')}
@@ -90,6 +91,7 @@ function Authenticator(): ReactNode {
             }
           >
             <p>{t('authenticatorHint')}</p>
+            <QrCode of={begun.uri} />
             <p>
               <code>{begun.secret}</code>
             </p>
@@ -101,5 +103,16 @@ function Authenticator(): ReactNode {
         )
       )}
     </section>
+  )
+}
+
+function QrCode({ of }: { of: string }): ReactNode {
+  const { t } = useWords()
+  const { data, size } = encode(of, { border: 2 })
+  const dark = data.flatMap((row, y) => row.flatMap((isDark, x) => (isDark ? [`M${x} ${y}h1v1h-1z`] : [])))
+  return (
+    <svg className="qr" viewBox={`0 0 ${size} ${size}`} role="img" aria-label={t('qrCode')}>
+      <path d={dark.join('')} />
+    </svg>
   )
 }

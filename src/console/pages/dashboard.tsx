@@ -10,6 +10,7 @@ interface Dashboard {
   problem?: string
   nodes: number
   studies: Record<string, number>
+  refusedInstances: number
   receivedByHour: { at: string; studies: number }[]
   turnaroundSeconds: { p50: number | null; p95: number | null; p99: number | null; studies: number }
   openDeliveries: { destination: string; state: string; count: number }[]
@@ -79,6 +80,12 @@ function Figures({ data }: { data: Dashboard }): ReactNode {
         <Tile label={t('received24')} value={number(received)} />
         <Tile label={t('inWork')} value={number(inWork)} />
         <Tile label={t('failed')} value={number(failed)} bad={failed > 0} href="#/dead-letters" />
+        <Tile
+          label={t('refused24')}
+          value={number(data.refusedInstances)}
+          bad={data.refusedInstances > 0}
+          href="#/dead-letters"
+        />
         <Tile
           label={t('turnaround')}
           value={studies > 0 ? `${duration(p50)} / ${duration(p95)} / ${duration(p99)}` : '–'}

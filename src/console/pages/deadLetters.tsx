@@ -4,6 +4,7 @@ import { call, useAction, useApi, useEvents } from '../api'
 import { May, Notice, Show, Table, Uid } from '../parts'
 import { useWords } from '../text'
 import type { StudySummary } from './studies'
+import { Refusals } from './studyTabs'
 
 interface Delivery {
   id: number
@@ -105,6 +106,8 @@ export function DeadLettersPage(): ReactNode {
           )
         }
       </Show>
+      <h2>{t('refusedInstances')}</h2>
+      <Refusals />
     </>
   )
 }

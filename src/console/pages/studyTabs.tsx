@@ -115,6 +115,10 @@ export function Timeline({ study }: { study: Study }): ReactNode {
           </ul>
         </section>
         <section className="card">
+          <h2>{t('refusedInstances')}</h2>
+          <Refusals study={study.studyInstanceUid} />
+        </section>
+        <section className="card">
           <h2>{t('analyses')}</h2>
           <Table caption={t('analyses')} heads={[t('route'), t('provider'), t('state'), '']}>
             {study.analyses.map(one => (
@@ -139,6 +143,55 @@ export function Timeline({ study }: { study: Study }): ReactNode {
         </section>
       </div>
     </div>
+  )
+}
+
+interface Refusal {
+  at: string
+  source: string
+  studyInstanceUid: string | null
+  instances: number
+  status: string
+  reason: string
+}
+
+/** Instances that were refused: of one study, or of all. */
+export function Refusals({ study }: { study?: string }): ReactNode {
+  const { t, time, number } = useWords()
+  const refusals = useApi<Refusal[]>(`/refusals?limit=200${study ? `&study=${study}` : ''}`)
+  return (
+    <Show of={refusals}>
+      {list =>
+        list.length === 0 ? (
+          <p className="soft">{t('noneRefused')}</p>
+        ) : (
+          <Table
+            caption={t('refusedInstances')}
+            heads={[t('date'), t('source'), ...(study ? [] : [t('study')]), t('count'), t('reason')]}
+          >
+            {list.map(({ at, source, studyInstanceUid, instances, status, reason }) => (
+              <tr key={at + source + studyInstanceUid + reason}>
+                <td className="time">{time(at)}</td>
+                <td>{source}</td>
+                {!study && (
+                  <td>
+                    {studyInstanceUid && (
+                      <a href={`#/studies/${studyInstanceUid}`}>
+                        <Uid of={studyInstanceUid} />
+                      </a>
+                    )}
+                  </td>
+                )}
+                <td>{number(instances)}</td>
+                <td className="small">
+                  <span className="mono">{status}</span> {reason}
+                </td>
+              </tr>
+            ))}
+          </Table>
+        )
+      }
+    </Show>
   )
 }
 
