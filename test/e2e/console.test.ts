@@ -315,10 +315,15 @@ testConsole(
     expect((await http('POST', `${service.url}/dicom-web/studies`, boundary, broken)).status).toBe(409)
     await until('what was refused is told', async () => {
       await page.reload()
-      return (await page.getByText('no DICM prefix').count()) > 0 ? true : undefined
+      const told = page.getByText('shorter than the 132 bytes').waitFor({ timeout: 2000 })
+      return told.then(
+        () => true,
+        () => undefined,
+      )
     })
     await go('', 'Dashboard')
     await page.getByRole('link', { name: 'Refused instances in 24 hours' }).click()
+    await page.getByRole('heading', { level: 1, name: 'Dead letters' }).waitFor()
     mended = true
     await button(/^Retry all/).click()
     await page.getByText('No delivery has been given up').waitFor()
