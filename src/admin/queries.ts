@@ -222,7 +222,7 @@ export async function listRefusals(
   const { rows } = await db.query(
     `select at, actor source, event_data ->> 'study' "studyInstanceUid", (event_data ->> 'instances')::int instances,
             event_data #>> '{detail,status}' status, event_data #>> '{detail,reason}' reason
-       from audit where event = 'instances-received' and outcome = 'failure' and ${study === undefined ? '$1::text is null' : `event_data ->> 'study' = $1`}
+       from audit where event = 'instances-received' and outcome = 'failure' and ($1::text is null or event_data ->> 'study' = $1)
       order by at desc limit $2`,
     [study ?? null, limit],
   )

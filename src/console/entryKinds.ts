@@ -10,10 +10,13 @@ const listening: FieldOf[] = [
   { path: 'dimse.host', label: 'host', hint: 'sourceHostHint', more: true },
   { path: 'dimse.port', label: 'port', as: 'number', more: true },
 ]
-const pushing: FieldOf[] = [
+const signingIn: FieldOf[] = [
   secret('stow.token'),
   { path: 'stow.username', label: 'userName', more: true },
   { path: 'stow.password', label: 'passwordReference', more: true },
+]
+const pushing: FieldOf[] = [
+  ...signingIn,
   { path: 'stow.certificate', label: 'certificate', hint: 'certificateHint', more: true },
 ]
 
@@ -30,7 +33,6 @@ export const sourceKind: EntryKind = {
 }
 
 const url = (path: string, example: string): FieldOf => ({ path, label: 'address', as: 'url', example, required: true })
-const signingIn = [secret('stow.token'), ...pushing.slice(1, 3)]
 const peer: FieldOf[] = [
   { path: 'dimse.aeTitle', label: 'aeTitle', required: true },
   { path: 'dimse.host', label: 'host', required: true },

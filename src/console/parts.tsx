@@ -133,6 +133,7 @@ export function TextInput({
           value={value}
           autoComplete={autoComplete}
           required={required}
+          step={type === 'number' ? 'any' : undefined}
           onChange={event => onChange(event.target.value)}
         />
       )}

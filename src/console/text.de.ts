@@ -324,29 +324,3 @@ export const de: Record<Key, string> = {
   instancesCount: '{count} Instanzen',
   accession: 'Auftrag {number}',
 }
-
-/** States and outcomes, which are names of the interface in English. */
-export const namesInGerman: Record<string, string> = {
-  receiving: 'wird empfangen',
-  settled: 'vollständig',
-  analyzing: 'wird analysiert',
-  reporting: 'wird berichtet',
-  delivering: 'wird zugestellt',
-  completed: 'fertig',
-  failed: 'fehlgeschlagen',
-  ignored: 'nicht analysiert',
-  cancelled: 'abgebrochen',
-  queued: 'wartet',
-  delivered: 'zugestellt',
-  dead: 'aufgegeben',
-  findings: 'Befunde',
-  'no-findings': 'ohne Befund',
-  incomplete: 'unvollständig',
-  'not-applicable': 'nicht anwendbar',
-  success: 'erfolgreich',
-  failure: 'fehlgeschlagen',
-  complete: 'vollständig',
-  presumed: 'angenommen',
-  partial: 'unvollständig',
-  late: 'verspätet',
-}

@@ -1,5 +1,6 @@
 import { createContext, useContext } from 'react'
-import { de, namesInGerman } from './text.de'
+import { namesInGerman } from './names.de'
+import { de } from './text.de'
 import { en, type Key } from './text.en'
 
 export type Language = 'en' | 'de'

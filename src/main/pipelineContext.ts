@@ -112,13 +112,11 @@ function endpointClients(
   return clients
 }
 
-type Refused = Parameters<NonNullable<IngestOptions['refused']>>[0]
-
 function startIngest(
   { study, stow, storage }: Settings,
   { database, blobs, configuration, audit, log }: Parts,
 ): Ingest {
-  const options = {
+  const options: IngestOptions = {
     database,
     blobs,
     log,
@@ -128,15 +126,15 @@ function startIngest(
     minimumFreeBytes: storage.minimumFreeBytes,
     maxBytesInFlight: stow.maxBytesInFlight,
     rules: new Map(),
-    answeringSources: new Set<string>(),
-    stored: ({ source, studyInstanceUid }: { source: string | undefined; studyInstanceUid: string }) =>
+    answeringSources: new Set(),
+    stored: ({ source, studyInstanceUid }) =>
       audit.tally({
         event: 'instances-received',
         actor: { name: source ?? 'unnamed sender' },
         study: studyInstanceUid,
         instances: 1,
       }),
-    refused: ({ source, studyInstanceUid, reason, detail }: Refused) =>
+    refused: ({ source, studyInstanceUid, reason, detail }) =>
       audit.tally({
         event: 'instances-received',
         outcome: 'failure',

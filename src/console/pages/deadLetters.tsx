@@ -3,8 +3,8 @@ import { Button } from 'react-aria-components'
 import { call, useAction, useApi, useEvents } from '../api'
 import { May, Notice, Show, Table, Uid } from '../parts'
 import { useWords } from '../text'
+import { Refusals } from './refusals'
 import type { StudySummary } from './studies'
-import { Refusals } from './studyTabs'
 
 interface Delivery {
   id: number

@@ -1,6 +1,6 @@
 import { type ReactNode, useState } from 'react'
 import { type Entry, type EntryKind, entryFrom, type FieldOf, filledFrom, listOf, shapeOf } from '../entry'
-import { Choice, Field, Form, TextInput } from '../parts'
+import { Choice, Form, TextInput } from '../parts'
 import { useWords } from '../text'
 
 /** A form for an entry of the configuration, a new one or one to change. */
@@ -113,27 +113,11 @@ function OneField({
         </fieldset>
       )
     }
-    case 'number':
-      return (
-        <Field label={t(label)} hint={hints || undefined}>
-          {attributes => (
-            <input
-              {...attributes}
-              type="number"
-              step="any"
-              min={0}
-              value={value}
-              required={required}
-              onChange={event => onChange(event.target.value)}
-            />
-          )}
-        </Field>
-      )
     default:
       return (
         <TextInput
           label={t(label)}
-          type={as === 'url' ? 'url' : 'text'}
+          type={as === 'url' || as === 'number' ? as : 'text'}
           hint={hints || undefined}
           value={value}
           onChange={onChange}

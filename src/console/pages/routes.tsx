@@ -12,7 +12,7 @@ import {
 import type { Entry } from '../entry'
 import { routeKind } from '../entryKinds'
 import { Ask, Form, May, Notice, Show, Table, TextInput, Uid } from '../parts'
-import { useWords } from '../text'
+import { detailText, useWords } from '../text'
 import { EntryForm } from './entryForm'
 import { type Explained, Explanation } from './studyTabs'
 
@@ -71,7 +71,7 @@ function Editor({ configuration, reload }: { configuration: Configuration; reloa
             <tr key={route.name}>
               <td>{i + 1}</td>
               <td>{route.name}</td>
-              <td className="small">{wordsOf(route.match) || t('all')}</td>
+              <td className="small">{detailText(route.match ?? {}) || t('all')}</td>
               <td>{route.priority ?? 'routine'}</td>
               <td>
                 {route.analysis.primary}
@@ -137,15 +137,6 @@ function Editor({ configuration, reload }: { configuration: Configuration; reloa
       <Trial document={next} changed={changed} />
     </>
   )
-}
-
-function wordsOf(match: RouteEntry['match']): string {
-  return Object.entries(match ?? {})
-    .map(
-      ([name, value]) =>
-        `${name}: ${Array.isArray(value) && typeof value[0] === 'string' ? value.join(', ') : JSON.stringify(value)}`,
-    )
-    .join(' · ')
 }
 
 interface Tried {
