@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { parse } from 'yaml'
 import { type Entry, type EntryKind, entryFrom, filledFrom, shapeOf } from '../../src/console/entry.js'
 import { destinationKind, notificationKind, providerKind, routeKind, sourceKind } from '../../src/console/entryKinds.js'
-import { endpointsSchema } from '../../src/platform/endpoints.js'
+import { endpointsJsonSchema, endpointsSchema } from '../../src/platform/endpoints.js'
 
 const document = {
   sources: [
@@ -73,6 +73,19 @@ const every = Object.entries(document).flatMap(([list, entries]) =>
   entries.map(entry => [list as keyof typeof document, entry.name, entry as Entry] as const),
 )
 
+interface Node {
+  properties?: Record<string, Node>
+  anyOf?: Node[]
+  items?: Node
+  enum?: string[]
+}
+/** The values that a place of the JSON Schema knows. */
+function enumAt(node: Node, [name, ...rest]: string[]): string[] | undefined {
+  if (name === undefined) return node.enum ?? node.items?.enum
+  const next = [node, ...(node.anyOf ?? [])].map(variant => variant.properties?.[name]).find(Boolean)
+  return next && enumAt(next, rest)
+}
+
 describe('forms of the console for entries of the configuration', () => {
   test('the entries that are tried are allowed', () => {
     expect(endpointsSchema.safeParse(document).error).toBeUndefined()
@@ -82,6 +95,23 @@ describe('forms of the console for entries of the configuration', () => {
     const kind = kinds[list]
     const shape = shapeOf(kind, entry)!
     expect(entryFrom(kind, shape, filledFrom(fieldsOf(kind), entry), entry)).toEqual(entry)
+  })
+
+  test('what a form lets choose is what the schema knows', () => {
+    const schema = endpointsJsonSchema() as { properties: Record<string, { items: Node }> }
+    const choices = (list: keyof typeof kinds, path: string) =>
+      fieldsOf(kinds[list])
+        .find(field => field.path === path)!
+        .options!.map(([value]) => value)
+        .filter(Boolean)
+    for (const [list, path] of [
+      ['notifications', 'on'],
+      ['routes', 'results'],
+      ['routes', 'priority'],
+      ['destinations', 'format.language'],
+      ['destinations', 'format.report'],
+    ] as const)
+      expect([path, choices(list, path)]).toEqual([path, enumAt(schema.properties[list]!.items, path.split('.'))])
   })
 
   test('what a form does not ask for stays, what is emptied goes', () => {
