@@ -69,8 +69,8 @@ export function AuditPage(): ReactNode {
               {list.map(({ id, at, event: what, outcome, actor: who, data }) => (
                 <tr key={id}>
                   <td>{id}</td>
-                  <td className="time">{time(at)}</td>
-                  <td className="time">{what}</td>
+                  <td className="whole">{time(at)}</td>
+                  <td className="whole">{what}</td>
                   <td>
                     <Badge of={outcome} />
                   </td>

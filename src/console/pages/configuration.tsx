@@ -168,7 +168,7 @@ function History({ onChanged }: { onChanged(): void }): ReactNode {
               {versions.map(({ version, createdAt, author, comment }) => (
                 <tr key={version}>
                   <td>{version}</td>
-                  <td className="time">{time(createdAt)}</td>
+                  <td className="whole">{time(createdAt)}</td>
                   <td>{author}</td>
                   <td>{comment}</td>
                   <td>

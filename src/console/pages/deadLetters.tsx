@@ -86,7 +86,7 @@ export function DeadLettersPage(): ReactNode {
             <Table caption={t('failedStudies')} heads={[t('received'), t('study'), t('reason'), '']}>
               {list.map(({ studyInstanceUid, receivedAt, reason }) => (
                 <tr key={studyInstanceUid}>
-                  <td className="time">{time(receivedAt)}</td>
+                  <td className="whole">{time(receivedAt)}</td>
                   <td>
                     <a href={`#/studies/${studyInstanceUid}`}>
                       <Uid of={studyInstanceUid} />

@@ -90,6 +90,7 @@ function Entries({
               kind={kind}
               entry={entry}
               isTested={list !== 'sources'}
+              isSaving={busy}
               onChange={changed =>
                 apply(
                   { ...configuration.document, [list]: entries.map(one => (one === entry ? changed : one)) },
@@ -114,12 +115,14 @@ function Row({
   kind,
   entry,
   isTested,
+  isSaving,
   onChange,
   onRemove,
 }: {
   kind: EntryKind
   entry: Entry
   isTested: boolean
+  isSaving: boolean
   onChange(entry: Entry): void
   onRemove(): void
 }): ReactNode {
@@ -169,7 +172,7 @@ function Row({
       {edits && (
         <tr className="still">
           <td colSpan={4}>
-            <EntryForm kind={kind} entry={entry} label={t('save')} onDone={onChange} />
+            <EntryForm kind={kind} entry={entry} busy={isSaving} label={t('save')} onDone={onChange} />
           </td>
         </tr>
       )}

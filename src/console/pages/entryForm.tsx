@@ -4,7 +4,7 @@ import { Choice, Form, TextInput } from '../parts'
 import { useWords } from '../text'
 
 /** A form for an entry of the configuration, a new one or one to change. */
-export function EntryForm({
+export function EntryForm<E extends Entry>({
   kind,
   entry,
   busy = false,
@@ -12,10 +12,10 @@ export function EntryForm({
   onDone,
 }: {
   kind: EntryKind
-  entry?: Entry | undefined
+  entry?: E | undefined
   busy?: boolean
   label: string
-  onDone(entry: Entry): void
+  onDone(entry: E): void
 }): ReactNode {
   const { t } = useWords()
   const first = entry ? shapeOf(kind, entry) : kind.shapes.find(({ roots }) => roots.length < 2)
@@ -36,7 +36,7 @@ export function EntryForm({
     />
   )
   return (
-    <Form onSubmit={() => onDone(entryFrom(kind, shape, filled, entry))}>
+    <Form onSubmit={() => onDone(entryFrom(kind, shape, filled, entry) as E)}>
       {one(nameField!)}
       {kind.shapes.length > 1 && (
         <Choice

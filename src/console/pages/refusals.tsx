@@ -28,7 +28,7 @@ export function Refusals({ study }: { study?: string }): ReactNode {
           >
             {list.map(({ at, source, studyInstanceUid, instances, status, reason }) => (
               <tr key={at + source + studyInstanceUid + reason}>
-                <td className="time">{time(at)}</td>
+                <td className="whole">{time(at)}</td>
                 <td>{source}</td>
                 {!study && (
                   <td>

@@ -9,7 +9,6 @@ import {
   type RouteEntry,
   useConfiguration,
 } from '../endpoints'
-import type { Entry } from '../entry'
 import { routeKind } from '../entryKinds'
 import { Ask, Form, May, Notice, Show, Table, TextInput, Uid } from '../parts'
 import { detailText, useWords } from '../text'
@@ -124,12 +123,12 @@ function Editor({ configuration, reload }: { configuration: Configuration; reloa
         {edited !== undefined && (
           <>
             <h3>{routes[edited]?.name ?? t('addRoute')}</h3>
-            <EntryForm
+            <EntryForm<RouteEntry>
               key={edited}
               kind={routeKind(document)}
-              entry={routes[edited] as Entry | undefined}
+              entry={routes[edited]}
               label={t('save')}
-              onDone={entry => put(edited, entry as unknown as RouteEntry)}
+              onDone={entry => put(edited, entry)}
             />
           </>
         )}

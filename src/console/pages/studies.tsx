@@ -119,7 +119,7 @@ function List({ of }: { of: StudySummary[] }): ReactNode {
     <Table caption={t('studies')} heads={heads}>
       {of.map(({ studyInstanceUid: uid, state, reason, modalities, instances, receivedAt, revision, patient }) => (
         <tr key={uid}>
-          <td className="time">
+          <td className="whole">
             <a href={`#/studies/${uid}`} title={time(receivedAt)}>
               {shortTime(receivedAt)}
             </a>
@@ -132,7 +132,7 @@ function List({ of }: { of: StudySummary[] }): ReactNode {
               <td>
                 {personName(patient?.name ?? null)} <span className="soft small">{patient?.id}</span>
               </td>
-              <td className="time">{date(patient?.studyDate ?? null)}</td>
+              <td className="whole">{date(patient?.studyDate ?? null)}</td>
               <td>{patient?.description}</td>
             </>
           ) : (

@@ -77,7 +77,7 @@ function Accounts(): ReactNode {
                         </select>
                       </td>
                       <td>{totp ? t('yes') : t('no')}</td>
-                      <td className="time">{time(signedInAt)}</td>
+                      <td className="whole">{time(signedInAt)}</td>
                       <td>
                         <div className="row">
                           {locked && (
@@ -214,8 +214,8 @@ function Tokens(): ReactNode {
                   <td>{name}</td>
                   <td className="small">{may.join(', ')}</td>
                   <td>{createdBy}</td>
-                  <td className="time">{time(expiresAt)}</td>
-                  <td className="time">{time(usedAt)}</td>
+                  <td className="whole">{time(expiresAt)}</td>
+                  <td className="whole">{time(usedAt)}</td>
                   <td>
                     <Ask
                       label={t('remove')}
