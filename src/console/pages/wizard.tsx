@@ -32,7 +32,7 @@ export function WizardPage(): ReactNode {
   const { t } = useWords()
   const configuration = useConfiguration()
   const [step, setStep] = useState(0)
-  const [document, setDocument] = useState<EndpointsDocument | undefined>()
+  const [filled, setFilled] = useState<Filled>({})
   return (
     <>
       <h1>{t('wizard')}</h1>
@@ -49,8 +49,11 @@ export function WizardPage(): ReactNode {
             <Step
               step={step}
               configuration={data}
-              document={document ?? data.document}
-              onDocument={setDocument}
+              filled={filled}
+              onFilled={change => {
+                setFilled({ ...filled, ...change })
+                setStep(step + 1)
+              }}
               onNext={() => setStep(step + 1)}
             />
             <div className="row">
@@ -64,100 +67,95 @@ export function WizardPage(): ReactNode {
   )
 }
 
-function Step({
-  step,
-  configuration,
-  document,
-  onDocument,
-  onNext,
-}: {
-  step: number
-  configuration: Configuration
-  document: EndpointsDocument
-  onDocument(document: EndpointsDocument): void
-  onNext(): void
-}): ReactNode {
-  const { t } = useWords()
-  const hint = (key: Key) => <p>{t(key)}</p>
-  const next = (change: EndpointsDocument) => {
-    onDocument({ ...document, ...change })
-    onNext()
-  }
-  const ask = (kind: EntryKind, onDone: (entry: Entry) => void, entry?: Entry) => (
-    <EntryForm key={step} kind={kind} entry={entry} label={t('next')} onDone={onDone} />
-  )
-  const route = document.routes?.find(one => one.name === firstRoute.name) ?? firstRoute
-  /** Other routes stay as they are, and before it. */
-  const routes = (changed: RouteEntry) => [
-    ...(document.routes ?? []).filter(one => one.name !== firstRoute.name && one.name !== changed.name),
-    changed,
-  ]
-  switch (step) {
-    case 0:
-      return (
-        <>
-          {hint('wizardAccountHint')}
-          <FirstAccount onNext={onNext} />
-        </>
-      )
-    case 1:
-      return (
-        <>
-          {hint('wizardSourceHint')}
-          {ask(sourceKind, entry => next({ sources: withEntry(document.sources, entry) }))}
-        </>
-      )
-    case 2:
-      return (
-        <>
-          {hint('wizardDestinationHint')}
-          {ask(destinationKind, entry =>
-            next({
-              destinations: withEntry(document.destinations, entry),
-              routes: routes({ ...route, deliverTo: [...new Set([...(route.deliverTo ?? []), entry.name])] }),
-            }),
-          )}
-        </>
-      )
-    case 3:
-      return (
-        <>
-          {hint('wizardProviderHint')}
-          {ask(providerKind, entry =>
-            next({
-              providers: withEntry(document.providers, { ...entry, kind: String(entry.kind) }),
-              routes: routes({ ...route, analysis: { ...route.analysis, primary: entry.name } }),
-            }),
-          )}
-        </>
-      )
-    case 4:
-      return (
-        <>
-          {hint('wizardRouteHint')}
-          {ask(
-            routeKind(document),
-            entry => next({ routes: routes(entry as unknown as RouteEntry) }),
-            route as unknown as Entry,
-          )}
-        </>
-      )
-    default:
-      return <Finish configuration={configuration} document={document} />
-  }
+/** What was filled in so far. */
+interface Filled {
+  source?: Entry
+  destination?: Entry
+  provider?: Entry & { kind: string }
+  route?: RouteEntry | undefined
 }
-
-/** Who goes back fills in the same entry again. */
-const withEntry = <E extends { name: string }>(list: readonly E[] | undefined, entry: E): E[] => [
-  ...(list ?? []).filter(({ name }) => name !== entry.name),
-  entry,
-]
 
 const firstRoute: RouteEntry = {
   name: 'chest',
   match: { modality: ['CT', 'CR', 'DX'] },
   analysis: { primary: 'reference' },
   results: ['sr', 'seg', 'sc'],
+}
+
+/** The route that the wizard sets up: that of an earlier time, if there is one. */
+function routeOf({ routes = [] }: EndpointsDocument, { destination, provider, route }: Filled): RouteEntry {
+  if (route) return route
+  const before = routes.find(({ name }) => name === firstRoute.name) ?? firstRoute
+  return {
+    ...before,
+    analysis: provider ? { ...before.analysis, primary: provider.name } : before.analysis,
+    deliverTo: [...new Set([...(before.deliverTo ?? []), ...(destination ? [destination.name] : [])])],
+  }
+}
+
+/** The document with what was filled in. Other routes stay as they are, and before the new one. */
+function documentOf(before: EndpointsDocument, filled: Filled): EndpointsDocument {
+  const { source, destination, provider, route } = filled
+  const { sources = [], destinations = [], providers = [], routes = [] } = before
+  const others = routes.filter(({ name }) => name !== firstRoute.name)
+  return {
+    ...before,
+    ...(source ? { sources: [...sources, source] } : {}),
+    ...(destination ? { destinations: [...destinations, destination] } : {}),
+    ...(provider ? { providers: [...providers, provider] } : {}),
+    ...(destination || provider || route ? { routes: [...others, routeOf(before, filled)] } : {}),
+  }
+}
+
+function Step({
+  step,
+  configuration,
+  filled,
+  onFilled,
+  onNext,
+}: {
+  step: number
+  configuration: Configuration
+  filled: Filled
+  onFilled(change: Filled): void
+  onNext(): void
+}): ReactNode {
+  const { t } = useWords()
+  const document = documentOf(configuration.document, filled)
+  function ask<E extends Entry>(hint: Key, kind: EntryKind, entry: E | undefined, onDone: (entry: E) => void) {
+    return (
+      <>
+        <p>{t(hint)}</p>
+        <EntryForm<E> key={step} kind={kind} entry={entry} label={t('next')} onDone={onDone} />
+      </>
+    )
+  }
+  switch (step) {
+    case 0:
+      return (
+        <>
+          <p>{t('wizardAccountHint')}</p>
+          <FirstAccount onNext={onNext} />
+        </>
+      )
+    case 1:
+      return ask('wizardSourceHint', sourceKind, filled.source, source => onFilled({ source }))
+    // The route is proposed anew for another destination or provider.
+    case 2:
+      return ask('wizardDestinationHint', destinationKind, filled.destination, destination =>
+        onFilled({ destination, route: undefined }),
+      )
+    case 3:
+      return ask('wizardProviderHint', providerKind, filled.provider, provider =>
+        onFilled({ provider, route: undefined }),
+      )
+    case 4:
+      return ask('wizardRouteHint', routeKind(document), routeOf(configuration.document, filled), route =>
+        onFilled({ route }),
+      )
+    default:
+      return <Finish configuration={configuration} document={document} />
+  }
 }
 
 function FirstAccount({ onNext }: { onNext(): void }): ReactNode {
