@@ -8,6 +8,11 @@ const built = [new URL('../console/', import.meta.url), new URL('../../dist/cons
   .map(url => fileURLToPath(url))
   .find(folder => existsSync(join(folder, 'assets')))
 
+const contentTypes: Readonly<Record<string, string>> = {
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+}
+
 /** The web console: files that hold no data, and are therefore open to all. */
 export function consolePages(): Router {
   const router = Router()
@@ -15,17 +20,10 @@ export function consolePages(): Router {
   router.get(/^\/assets\/[\w-]+\.(?:js|css)$/, (req, res, next) => {
     res.vary('Accept-Encoding')
     if (!req.acceptsEncodings('gzip')) return next()
-    res.set('Content-Encoding', 'gzip').type(extname(req.path))
-    const gone = () => {
-      if (res.headersSent) return
-      res.removeHeader('Content-Encoding')
-      next()
-    }
-    res.sendFile(
-      `${req.path}.gz`,
-      { root: built, immutable: true, maxAge: '1y', acceptRanges: false },
-      error => error && gone(),
-    )
+    // Of a file that is not there no header is set.
+    const headers = { 'Content-Encoding': 'gzip', 'Content-Type': contentTypes[extname(req.path)] }
+    const options = { root: built, immutable: true, maxAge: '1y', acceptRanges: false, headers }
+    res.sendFile(`${req.path}.gz`, options, error => error && !res.headersSent && next())
   })
   router.use(
     express.static(built, {

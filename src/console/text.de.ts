@@ -319,8 +319,6 @@ export const de: Record<Key, string> = {
   removeHint: '{name} wird aus der Konfiguration genommen.',
   oneImage: '1 Bild',
   manyImages: '{count} Bilder',
-  exampleDocument:
-    "# Zum Beispiel:\ndestinations:\n  - name: pacs\n    stow: { url: 'http://127.0.0.1:8042/dicom-web' }\nroutes:\n  - name: thorax\n    match: { modality: [CT, CR, DX] }\n    analysis: { primary: reference }\n    deliverTo: [pacs]\n",
   instancesCount: '{count} Instanzen',
   accession: 'Auftrag {number}',
 }

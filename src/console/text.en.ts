@@ -316,8 +316,6 @@ export const en = {
   removeHint: '{name} is taken out of the configuration.',
   oneImage: '1 image',
   manyImages: '{count} images',
-  exampleDocument:
-    "# For example:\ndestinations:\n  - name: pacs\n    stow: { url: 'http://127.0.0.1:8042/dicom-web' }\nroutes:\n  - name: chest\n    match: { modality: [CT, CR, DX] }\n    analysis: { primary: reference }\n    deliverTo: [pacs]\n",
   instancesCount: '{count} instances',
   accession: 'Accession {number}',
 } as const

@@ -31,6 +31,17 @@ interface Comparison {
   tests?: TestSteps[]
 }
 
+/** Where nothing is configured yet. */
+const example = `destinations:
+  - name: pacs
+    stow: { url: 'http://127.0.0.1:8042/dicom-web' }
+routes:
+  - name: chest
+    match: { modality: [CT, CR, DX] }
+    analysis: { primary: reference }
+    deliverTo: [pacs]
+`
+
 export function ConfigurationPage(): ReactNode {
   const { t } = useWords()
   const [turn, setTurn] = useState(0)
@@ -91,7 +102,7 @@ function Editor({ onChanged }: { onChanged(): void }): ReactNode {
             {...attributes}
             className="code"
             spellCheck={false}
-            placeholder={t('exampleDocument')}
+            placeholder={example}
             value={text}
             readOnly={!may('configuration:write')}
             onChange={event => {
